@@ -7,9 +7,14 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
+
+use super::schema::{self, OneOrMore};
+use super::source::Source;
 
 /// The only policy version there is.
 pub const VERSION: u32 = 1;
@@ -19,41 +24,57 @@ pub const VERSION: u32 = 1;
 pub const INTERFACE_NAME_MAX: usize = 15;
 
 /// The openings of an air gap. Whatever it does not name is dropped.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields, title = "Policy of an air gap", transform = schema::example)]
 pub struct Policy {
-    /// Always [`VERSION`].
+    /// Always 1.
+    #[schemars(transform = schema::only_version)]
     pub version: u32,
     /// What the host itself needs from its network.
+    #[schemars(default)]
     pub host: HostNeeds,
     /// Flows that the host may open.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
     pub allow: Vec<AllowPair>,
     /// Flows that others may open to the host.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
     pub admit: Vec<Admit>,
     /// Bridges whose containers reach the host and each other.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
     pub bridge: Vec<BridgeExemption>,
     /// Remote services that some containers reach.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
     pub forward: Vec<ServiceForwarder>,
+    /// The text it was read from, for messages that point into it. Two
+    /// policies that say the same are equal whatever their texts.
+    #[serde(skip)]
+    pub source: Arc<Source>,
 }
 
 /// The table `[host]` of a policy.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct HostNeeds {
     /// The name servers that the host may ask, by UDP and TCP on port 53.
     #[serde(skip_serializing_if = "Resolvers::is_none")]
+    #[schemars(default)]
     pub resolvers: Resolvers,
     /// Whether the host's DHCP client works.
     #[serde(skip_serializing_if = "Dhcp::is_off")]
+    #[schemars(default)]
     pub dhcp: Dhcp,
-    /// The interfaces that lead to the network. `None` means every interface
-    /// that is neither `lo` nor a bridge.
+    /// The interfaces that lead to the network. Left out, they are every
+    /// interface that is neither `lo` nor a bridge.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(default, with = "schema::Uplinks")]
     pub uplinks: Option<Vec<String>>,
     /// Whether packet sockets are stopped too.
     #[serde(skip_serializing_if = "is_false")]
+    #[schemars(default, extend("default" = false))]
     pub strict: bool,
 }
 
@@ -119,19 +140,25 @@ impl Serialize for Dhcp {
 }
 
 /// An `[[allow]]`: the host may open flows to these addresses and ports.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct AllowPair {
     /// Where to. Never empty.
+    #[schemars(with = "OneOrMore<Address>")]
     pub to: Vec<Address>,
     /// Which ports there. Never empty.
+    #[schemars(with = "OneOrMore<PortRange>")]
     pub port: Vec<PortRange>,
     /// By which protocol.
+    #[schemars(default)]
     pub proto: Proto,
     /// Only for processes of this user.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(default, with = "User")]
     pub user: Option<User>,
     /// The administrator's words.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(default, with = "schema::Comment")]
     pub comment: Option<String>,
     /// Where it was written.
     #[serde(skip)]
@@ -139,21 +166,27 @@ pub struct AllowPair {
 }
 
 /// An `[[admit]]`: these addresses may open flows to the host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields, transform = schema::port_unless_icmp)]
 pub struct Admit {
     /// Where from. Never empty.
+    #[schemars(with = "OneOrMore<Address>")]
     pub from: Vec<Address>,
     /// To which ports, as the far side dials them. Empty exactly for ICMP.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default, with = "OneOrMore<PortRange>")]
     pub port: Vec<PortRange>,
     /// By which protocol.
+    #[schemars(default)]
     pub proto: AdmitProto,
     /// Not the host's own port but one that a container behind this bridge
     /// publishes.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(default, with = "BridgeName")]
     pub via: Option<BridgeName>,
     /// The administrator's words.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(default, with = "schema::Comment")]
     pub comment: Option<String>,
     /// Where it was written.
     #[serde(skip)]
@@ -161,19 +194,23 @@ pub struct Admit {
 }
 
 /// A `[[bridge]]`: containers behind it reach the host and each other.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct BridgeExemption {
     /// Which bridge or bridges.
     pub name: BridgeName,
-    /// The ports of the host that its containers may reach. `None` means all
-    /// of TCP and UDP; an empty list means none.
+    /// The ports of the host that its containers may reach. Left out, they are
+    /// all of TCP and UDP; an empty list means none.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(default, with = "Vec<HostPort>")]
     pub ports: Option<Vec<HostPort>>,
     /// Whether the containers are kept from each other.
     #[serde(skip_serializing_if = "is_false")]
+    #[schemars(default, extend("default" = false))]
     pub isolate: bool,
     /// The administrator's words.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(default, with = "schema::Comment")]
     pub comment: Option<String>,
     /// Where it was written.
     #[serde(skip)]
@@ -181,26 +218,53 @@ pub struct BridgeExemption {
 }
 
 /// A `[[forward]]`: these containers reach this remote service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct ServiceForwarder {
     /// Which containers. Never empty.
+    #[schemars(with = "OneOrMore<ContainerSource>")]
     pub from: Vec<ContainerSource>,
     /// The addresses of the service. Never empty.
+    #[schemars(with = "OneOrMore<Address>")]
     pub to: Vec<Address>,
     /// Its ports. Never empty.
+    #[schemars(with = "OneOrMore<PortRange>")]
     pub port: Vec<PortRange>,
     /// By which protocol.
+    #[schemars(default)]
     pub proto: Proto,
     /// Where the containers connect to instead of the service's own address.
     /// Then `to` is one address or name, and `port` one port.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(default, with = "schema::Listen")]
     pub listen: Option<SocketAddr>,
     /// The administrator's words.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(default, with = "schema::Comment")]
     pub comment: Option<String>,
     /// Where it was written.
     #[serde(skip)]
     pub place: Place,
+}
+
+/// Openings are equal when they say the same, wherever they were written: the
+/// TOML and the JSON form of a policy are the same policy. The pattern names
+/// every field, so that a new one cannot be forgotten here.
+macro_rules! equal_but_for_place {
+    ($($type:ident { $($field:ident),* })*) => {$(
+        impl PartialEq for $type {
+            fn eq(&self, other: &Self) -> bool {
+                let Self { $($field,)* place: _ } = self;
+                true $(&& *$field == other.$field)*
+            }
+        }
+    )*};
+}
+equal_but_for_place! {
+    AllowPair { to, port, proto, user, comment }
+    Admit { from, port, proto, via, comment }
+    BridgeExemption { name, ports, isolate, comment }
+    ServiceForwarder { from, to, port, proto, listen, comment }
 }
 
 /// Far addresses: one, a network, a range, or a name for some.
@@ -286,7 +350,11 @@ impl BridgeName {
     /// Whether the interface called `name` is meant.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
-        if self.is_pattern() { name.starts_with(self.stem()) } else { name == &*self.0 }
+        if self.is_pattern() {
+            name.starts_with(self.stem())
+        } else {
+            name == &*self.0
+        }
     }
 
     /// As it is written in a policy.
@@ -320,14 +388,19 @@ pub fn check_interface_name(name: &str) -> Result<(), String> {
     if name == "." || name == ".." {
         return Err("`.` and `..` are no interface names".to_owned());
     }
-    match name.chars().find(|c| c.is_whitespace() || c.is_control() || matches!(c, '/' | ':' | '*' | '"' | '\\')) {
+    match name
+        .chars()
+        .find(|c| c.is_whitespace() || c.is_control() || matches!(c, '/' | ':' | '*' | '"' | '\\'))
+    {
         Some(c) => Err(format!("{c:?} cannot stand in an interface name")),
         None => Ok(()),
     }
 }
 
 /// A transport protocol with ports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Proto {
     /// TCP, protocol number 6.
@@ -347,7 +420,9 @@ impl fmt::Display for Proto {
 }
 
 /// A protocol by which others may open flows to the host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum AdmitProto {
     /// TCP, protocol number 6.
@@ -391,7 +466,10 @@ pub struct PortRange {
 
 impl From<u16> for PortRange {
     fn from(port: u16) -> Self {
-        Self { first: port, last: port }
+        Self {
+            first: port,
+            last: port,
+        }
     }
 }
 
@@ -471,7 +549,7 @@ serialize_as_text!(Address, ContainerSource, BridgeName, HostPort);
 
 /// Where in a policy something was written: for text the line and column,
 /// both counted from 1. A policy made of data has no lines, and 0 in both.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
 pub struct Place {
     /// The line, from 1; 0 where there is no text.
     pub line: u32,

@@ -1,0 +1,430 @@
+//! Makes a [`Policy`] of a [`Node`], and finds every mistake in it in one run.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::diagnostic::PolicyError;
+use super::fault::Fault;
+use super::forwarder::{Forward, forward};
+use super::model::{
+    Admit, AdmitProto, AllowPair, BridgeExemption, BridgeName, Dhcp, HostNeeds, Place, Policy,
+    Resolvers, VERSION, check_interface_name,
+};
+use super::node::{Node, Path, Value, quote};
+use super::report::{Field, Report};
+use super::source::{Source, Span};
+use super::table::TableReader;
+use super::values::{
+    boolean, bridge_name, comment, far, host_port, list, ports, server, string, suggest, transport,
+    user, values, word,
+};
+
+/// Reads the tree of a whole policy.
+pub(super) fn read(root: &Node<'_>, source: Arc<Source>) -> Result<Policy, PolicyError> {
+    let mut report = Report::new(Arc::clone(&source));
+    let mut marks = Vec::new();
+    let policy = policy(&mut report, root, &mut marks);
+    if let Some(error) = report.finish() {
+        return Err(error);
+    }
+    source.set_marks(marks);
+    match policy {
+        Some(policy) => Ok(Policy { source, ..policy }),
+        // Nothing is missing without a report; this is for the type alone.
+        None => Err(PolicyError::unread(
+            source.name(),
+            "the policy cannot be read".to_owned(),
+            None,
+        )),
+    }
+}
+
+fn policy(report: &mut Report, root: &Node<'_>, marks: &mut Vec<Span>) -> Option<Policy> {
+    let root = Field {
+        node: root,
+        path: Path::ROOT,
+    };
+    let mut table = TableReader::open(report, &root, "expected a table with the key `version`")?;
+    let version = table
+        .required(report, "version", "expected `version`, which is 1")
+        .and_then(|field| version(report, &field));
+    let host = match table.optional("host") {
+        Some(field) => host(report, &field),
+        None => Some(HostNeeds::default()),
+    };
+    let allow = openings(report, table.optional("allow"), marks, allow);
+    let admit = openings(report, table.optional("admit"), marks, admit);
+    let bridge = openings(report, table.optional("bridge"), marks, bridge);
+    let forward = openings(report, table.optional("forward"), marks, forward);
+    table.finish(report);
+    bridges_once(report, &bridge);
+    listeners_once(report, &forward);
+    Some(Policy {
+        version: version?,
+        host: host?,
+        allow: models(allow),
+        admit: models(admit),
+        bridge: models(bridge)
+            .into_iter()
+            .filter_map(|bridge| bridge.model)
+            .collect(),
+        forward: models(forward)
+            .into_iter()
+            .filter_map(|forward| forward.model)
+            .collect(),
+        source: Arc::default(),
+    })
+}
+
+fn version(report: &mut Report, field: &Field<'_>) -> Option<u32> {
+    match field.node.value {
+        Value::Integer(1) => Some(VERSION),
+        Value::Integer(other) => {
+            let fault = Fault::new(
+                format!("version {other} is unknown"),
+                "expected 1, the only version there is",
+            );
+            field.fault(report, fault);
+            None
+        }
+        _ => {
+            field.wrong_kind(report, "expected the number 1");
+            None
+        }
+    }
+}
+
+/// An opening and its position in its list: a wrong one before it leaves a gap.
+struct Opening<T> {
+    model: T,
+    index: usize,
+}
+
+fn models<T>(openings: Vec<Opening<T>>) -> Vec<T> {
+    openings.into_iter().map(|opening| opening.model).collect()
+}
+
+/// Reads the list of tables of one kind of opening.
+fn openings<T>(
+    report: &mut Report,
+    field: Option<Field<'_>>,
+    marks: &mut Vec<Span>,
+    read: fn(&mut Report, &Field<'_>, Place) -> Option<T>,
+) -> Vec<Opening<T>> {
+    let Some(field) = field else {
+        return Vec::new();
+    };
+    let Value::Array(nodes) = &field.node.value else {
+        let fault = Fault::new(
+            format!("this is {}", field.node.value.called()),
+            "expected a list of tables",
+        );
+        let fault = match (&field.node.value, field.path.to_string()) {
+            (Value::Table(_), path) => {
+                fault.help(format!("in TOML, write `[[{path}]]` instead of `[{path}]`"))
+            }
+            _ => fault,
+        };
+        field.fault(report, fault);
+        return Vec::new();
+    };
+    let mut openings = Vec::with_capacity(nodes.len());
+    for (index, node) in nodes.iter().enumerate() {
+        let place = node
+            .span
+            .map_or_else(Place::default, |span| report.source().place(span.start));
+        marks.extend(node.span);
+        let field = Field {
+            node,
+            path: field.path.index(index),
+        };
+        openings.extend(read(report, &field, place).map(|model| Opening { model, index }));
+    }
+    openings
+}
+
+fn host(report: &mut Report, field: &Field<'_>) -> Option<HostNeeds> {
+    let mut table = TableReader::open(report, field, "expected a table")?;
+    let resolvers = table
+        .optional("resolvers")
+        .map(|field| resolvers(report, &field));
+    let dhcp = table.optional("dhcp").map(|field| dhcp(report, &field));
+    let uplinks = table
+        .optional("uplinks")
+        .map(|field| uplinks(report, &field));
+    let strict = table
+        .optional("strict")
+        .map(|field| boolean(report, &field));
+    table.finish(report);
+    Some(HostNeeds {
+        resolvers: resolvers.unwrap_or(Some(Resolvers::None))?,
+        dhcp: dhcp.unwrap_or(Some(Dhcp::Off))?,
+        uplinks: uplinks.map_or(Some(None), |uplinks| uplinks.map(Some))?,
+        strict: strict.unwrap_or(Some(false))?,
+    })
+}
+
+fn resolvers(report: &mut Report, field: &Field<'_>) -> Option<Resolvers> {
+    const EXPECTED: &str = "expected \"system\" or a list of IP addresses";
+    match &field.node.value {
+        Value::String(text) if text == "system" => Some(Resolvers::System),
+        Value::String(text) => {
+            let fault = Fault::new(format!("{} is not a list", quote(text)), EXPECTED);
+            let fault = if text.parse::<IpAddr>().is_ok() {
+                fault.help(format!("write [\"{text}\"]"))
+            } else {
+                suggest(fault, text, &["system"])
+            };
+            field.fault(report, fault);
+            None
+        }
+        Value::Array(_) => list(report, field, EXPECTED, server)
+            .map(values)
+            .map(Resolvers::Servers),
+        _ => {
+            field.wrong_kind(report, EXPECTED);
+            None
+        }
+    }
+}
+
+fn dhcp(report: &mut Report, field: &Field<'_>) -> Option<Dhcp> {
+    const EXPECTED: &str = "expected true, false or a list of the servers' IP addresses";
+    match &field.node.value {
+        Value::Boolean(true) => Some(Dhcp::On),
+        Value::Boolean(false) => Some(Dhcp::Off),
+        Value::Array(_) => list(report, field, EXPECTED, server)
+            .map(values)
+            .map(Dhcp::Servers),
+        _ => {
+            field.wrong_kind(report, EXPECTED);
+            None
+        }
+    }
+}
+
+fn uplinks(report: &mut Report, field: &Field<'_>) -> Option<Vec<String>> {
+    const EXPECTED: &str = "expected a list of interface names";
+    if !matches!(field.node.value, Value::Array(_)) {
+        field.wrong_kind(report, EXPECTED);
+        return None;
+    }
+    // Where each name stood first.
+    let mut first: HashMap<String, (Option<Span>, String)> = HashMap::new();
+    let names = list(report, field, EXPECTED, |report, field| {
+        let name = string(
+            report,
+            field,
+            "expected the name of an interface, such as \"eth0\"",
+        )?;
+        let judged = if name == "lo" {
+            Err(Fault::new(
+                "`lo` leads to no network",
+                "expected an interface that leads to the network",
+            ))
+        } else if let Some((span, path)) = first.get(name) {
+            Err(Fault::new(
+                format!("the uplink {} stands twice", quote(name)),
+                "expected each uplink once",
+            )
+            .elsewhere(*span, path.clone(), "it stands here already"))
+        } else {
+            check_interface_name(name).map_err(|what| {
+                Fault::new(what, "expected the name of an interface, such as \"eth0\"")
+            })
+        };
+        field.judge(report, judged)?;
+        first.insert(name.to_owned(), (field.node.span, field.path.to_string()));
+        Some(name.to_owned())
+    })?;
+    Some(values(names))
+}
+
+fn allow(report: &mut Report, field: &Field<'_>, place: Place) -> Option<AllowPair> {
+    let mut table = TableReader::open(report, field, "expected a table with `to` and `port`")?;
+    let to = far(report, &mut table, "to");
+    let port = ports(report, &mut table);
+    let proto = transport(report, &mut table);
+    let user = table.optional("user").map(|field| user(report, &field));
+    let comment = comment(report, &mut table);
+    table.finish(report);
+    Some(AllowPair {
+        to: values(to?),
+        port: values(port?),
+        proto: proto?,
+        user: user.map_or(Some(None), |user| user.map(Some))?,
+        comment: comment?,
+        place,
+    })
+}
+
+fn admit(report: &mut Report, field: &Field<'_>, place: Place) -> Option<Admit> {
+    let mut table = TableReader::open(report, field, "expected a table with `from` and `port`")?;
+    let from = far(report, &mut table, "from");
+    let proto = match table.optional("proto") {
+        None => Some(AdmitProto::Tcp),
+        Some(field) => word(report, &field, &["tcp", "udp", "icmp"]).map(|word| match word {
+            "udp" => AdmitProto::Udp,
+            "icmp" => AdmitProto::Icmp,
+            _ => AdmitProto::Tcp,
+        }),
+    };
+    let icmp = proto == Some(AdmitProto::Icmp);
+    let port = if icmp {
+        if let Some(field) = table.optional("port") {
+            field.fault(
+                report,
+                Fault::new(
+                    "ping has no port",
+                    "expected no `port` beside `proto = \"icmp\"`",
+                ),
+            );
+        }
+        Some(Vec::new())
+    } else {
+        ports(report, &mut table)
+    };
+    let via = table.optional("via").map(|field| {
+        if icmp {
+            let fault = Fault::new(
+                "ping has no port that a container could publish",
+                "expected no `via` beside `proto = \"icmp\"`",
+            );
+            field.fault(report, fault);
+            return None;
+        }
+        bridge_name(report, &field)
+    });
+    let comment = comment(report, &mut table);
+    table.finish(report);
+    Some(Admit {
+        from: values(from?),
+        port: values(port?),
+        proto: proto?,
+        via: via.map_or(Some(None), |via| via.map(Some))?,
+        comment: comment?,
+        place,
+    })
+}
+
+/// A bridge exemption, its name, and where that stands. Its name can be judged
+/// even where the rest is wrong.
+struct Bridge {
+    model: Option<BridgeExemption>,
+    name: BridgeName,
+    span: Option<Span>,
+}
+
+fn bridge(report: &mut Report, field: &Field<'_>, place: Place) -> Option<Bridge> {
+    const PORTS: &str = "expected a list such as [\"tcp/8888\"]";
+    let mut table = TableReader::open(report, field, "expected a table with `name`")?;
+    let name_field = table.required(
+        report,
+        "name",
+        "expected `name`: a bridge, or a pattern such as `br-*`",
+    );
+    let name = name_field.and_then(|field| bridge_name(report, &field));
+    let ports = table
+        .optional("ports")
+        .map(|field| match &field.node.value {
+            // No port at all is a thing to want: the containers are to reach each
+            // other and be reached, not to reach the host.
+            Value::Array(ports) if ports.is_empty() => Some(Vec::new()),
+            Value::Array(_) => list(report, &field, PORTS, host_port).map(values),
+            _ => {
+                field.wrong_kind(report, PORTS);
+                None
+            }
+        });
+    let isolate = table
+        .optional("isolate")
+        .map(|field| boolean(report, &field));
+    let comment = comment(report, &mut table);
+    table.finish(report);
+    let name = name?;
+    let model = || {
+        Some(BridgeExemption {
+            name: name.clone(),
+            ports: ports.map_or(Some(None), |ports| ports.map(Some))?,
+            isolate: isolate.unwrap_or(Some(false))?,
+            comment: comment?,
+            place,
+        })
+    };
+    Some(Bridge {
+        model: model(),
+        span: name_field.and_then(|field| field.node.span),
+        name,
+    })
+}
+
+/// One bridge has one exemption: with two, which of them is meant?
+fn bridges_once(report: &mut Report, bridges: &[Opening<Bridge>]) {
+    let mut first = HashMap::new();
+    for bridge in bridges {
+        match first.entry(&bridge.model.name) {
+            Slot::Vacant(slot) => {
+                slot.insert(bridge);
+            }
+            Slot::Occupied(before) => {
+                let before = before.get();
+                let list = Path::ROOT.key("bridge");
+                let fault = Fault::new(
+                    format!(
+                        "the bridge {} is named twice",
+                        quote(bridge.model.name.as_str())
+                    ),
+                    "expected one `[[bridge]]` for each bridge",
+                )
+                .elsewhere(
+                    before.model.span,
+                    list.index(before.index).key("name").to_string(),
+                    "it is named here already",
+                );
+                report.at(
+                    &list.index(bridge.index).key("name"),
+                    bridge.model.span,
+                    fault,
+                );
+            }
+        }
+    }
+}
+
+/// What arrives at one address and port can be sent on to one service only.
+fn listeners_once(report: &mut Report, forwards: &[Opening<Forward>]) {
+    let mut first = HashMap::new();
+    for forward in forwards {
+        let Some(listener) = &forward.model.listener else {
+            continue;
+        };
+        match first.entry((listener.socket, listener.proto)) {
+            Slot::Vacant(slot) => {
+                slot.insert((forward.index, listener.span));
+            }
+            Slot::Occupied(before) => {
+                let (index, span) = *before.get();
+                let list = Path::ROOT.key("forward");
+                let fault = Fault::new(
+                    format!(
+                        "two forwarders listen on {} {}",
+                        listener.proto, listener.socket
+                    ),
+                    "expected an address and port that no other forwarder has",
+                )
+                .elsewhere(
+                    span,
+                    list.index(index).key("listen").to_string(),
+                    "it is taken here",
+                );
+                report.at(
+                    &list.index(forward.index).key("listen"),
+                    listener.span,
+                    fault,
+                );
+            }
+        }
+    }
+}

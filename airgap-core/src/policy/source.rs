@@ -1,0 +1,198 @@
+//! The text of a policy: from byte offsets to lines and columns, and back.
+
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use super::model::Place;
+
+/// One count of characters is kept for every so many bytes, so that a column
+/// in a line of megabytes (JSON is often one line) costs no walk through it.
+const STRIDE: usize = 1024;
+
+/// Bytes of a [`Source`], from `start` up to `end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Span {
+    /// The first byte.
+    pub start: usize,
+    /// The byte after the last.
+    pub end: usize,
+}
+
+impl From<Range<usize>> for Span {
+    fn from(range: Range<usize>) -> Self {
+        Self {
+            start: range.start,
+            end: range.end,
+        }
+    }
+}
+
+/// A policy's text and what it is called in messages.
+#[derive(Debug, Clone)]
+pub struct Source {
+    name: String,
+    text: String,
+    /// Where each line begins.
+    lines: Vec<usize>,
+    /// How many characters begin before each multiple of [`STRIDE`].
+    characters: Vec<usize>,
+    /// The spans whose start became a [`Place`] of the model, by start, so
+    /// that a message at such a place can underline all of it.
+    marks: OnceLock<Vec<Span>>,
+}
+
+impl Source {
+    /// Text that is called `name` in messages.
+    #[must_use]
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+        let text = text.into();
+        let mut lines = vec![0];
+        let mut characters = Vec::with_capacity(text.len() / STRIDE + 1);
+        let mut count = 0;
+        for (offset, byte) in text.bytes().enumerate() {
+            if offset % STRIDE == 0 {
+                characters.push(count);
+            }
+            if begins_character(byte) {
+                count += 1;
+            }
+            if byte == b'\n' {
+                lines.push(offset + 1);
+            }
+        }
+        Self {
+            name: name.into(),
+            text,
+            lines,
+            characters,
+            marks: OnceLock::new(),
+        }
+    }
+
+    /// The source of a policy that is made of data: no text, and places
+    /// without lines.
+    #[must_use]
+    pub fn data(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            text: String::new(),
+            lines: Vec::new(),
+            characters: Vec::new(),
+            marks: OnceLock::new(),
+        }
+    }
+
+    /// What it is called in messages: mostly a path.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The place of a byte; past the end, the place behind the last one.
+    #[must_use]
+    pub fn place(&self, offset: usize) -> Place {
+        if self.lines.is_empty() {
+            return Place::default();
+        }
+        let offset = offset.min(self.text.len());
+        let line = self.lines.partition_point(|start| *start <= offset);
+        let start = self.lines.get(line.saturating_sub(1)).copied().unwrap_or(0);
+        let column = self.characters_before(offset) - self.characters_before(start) + 1;
+        Place {
+            line: number(line),
+            column: number(column),
+        }
+    }
+
+    /// The byte at a place, if the text has it.
+    #[must_use]
+    pub fn offset(&self, place: Place) -> Option<usize> {
+        let line = self.line_range(place.line)?;
+        let steps = usize::try_from(place.column).ok()?.checked_sub(1)?;
+        let text = self.text.get(line.clone())?;
+        match text.char_indices().nth(steps) {
+            Some((at, _)) => Some(line.start + at),
+            None if text.chars().count() == steps => Some(line.end),
+            None => None,
+        }
+    }
+
+    /// The text of a line, counted from 1, without its end.
+    #[must_use]
+    pub fn line(&self, line: u32) -> Option<&str> {
+        self.text.get(self.line_range(line)?)
+    }
+
+    fn line_range(&self, line: u32) -> Option<Range<usize>> {
+        let index = usize::try_from(line).ok()?.checked_sub(1)?;
+        let start = *self.lines.get(index)?;
+        let end = self
+            .lines
+            .get(index + 1)
+            .map_or(self.text.len(), |next| next - 1);
+        let line = self.text.get(start..end)?;
+        Some(start..start + line.strip_suffix('\r').unwrap_or(line).len())
+    }
+
+    /// Where what begins at `place` ends, when the model has it from there.
+    #[must_use]
+    pub fn end_of(&self, place: Place) -> Option<Place> {
+        let start = self.offset(place)?;
+        let marks = self.marks.get()?;
+        let mark = marks.binary_search_by_key(&start, |mark| mark.start).ok()?;
+        marks.get(mark).map(|mark| self.place(mark.end))
+    }
+
+    /// Keeps the ends of what became places of the model; the first call
+    /// counts.
+    pub(super) fn set_marks(&self, mut marks: Vec<Span>) {
+        marks.sort_unstable_by_key(|mark| mark.start);
+        marks.dedup_by_key(|mark| mark.start);
+        self.marks.get_or_init(|| marks);
+    }
+
+    fn characters_before(&self, offset: usize) -> usize {
+        let block = offset / STRIDE;
+        let (from, count) = match self.characters.get(block) {
+            Some(count) => (block * STRIDE, *count),
+            // The end of a text whose length is a multiple of the stride.
+            None => match self.characters.last() {
+                Some(count) => ((self.characters.len() - 1) * STRIDE, *count),
+                None => (0, 0),
+            },
+        };
+        let rest = self.text.as_bytes().get(from..offset).unwrap_or_default();
+        count + rest.iter().filter(|byte| begins_character(**byte)).count()
+    }
+}
+
+/// A source is where a policy came from, not what it says: see
+/// [`Policy::source`](super::Policy).
+impl PartialEq for Source {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Source {}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self::data("<policy>")
+    }
+}
+
+/// Every byte of UTF-8 but a continuation byte.
+fn begins_character(byte: u8) -> bool {
+    byte & 0xc0 != 0x80
+}
+
+fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}

@@ -217,6 +217,13 @@ def egress():
     seen = count(chain("ether type 0x88b5 counter name ethertype"),
                  lambda: net.send_frame("host", "eth0", frame + b"\x88\xb5" + bytes(46), bypass=True), "netdev")
     expect("netdev egress sees PACKET_QDISC_BYPASS", seen, {"ethertype": 1})
+    # AF_XDP hands frames to the driver itself; whoever promises that nothing leaves must know if they pass here.
+    world = net.Sniffer("world")
+    load("table netdev t { " + chain("ether type 0x88b5 drop") + " }")
+    for way, send in (("a packet socket", net.send_frame), ("an AF_XDP socket", net.send_xdp)):
+        world.drain()
+        send("host", "eth0", frame + b"\x88\xb5" + f"by {way}".encode().ljust(46, b"."))
+        note(f"netdev egress drops a frame of {way}", not world.saw(f"by {way}".encode()))
     ip_packet = net.ipv4("192.0.2.2", "203.0.113.9", 17, net.udp(5, 9, b"raw"))
     seen = count(chain("ip daddr 203.0.113.9 udp dport 9 counter name udp\nmeta l4proto udp counter name l4proto\n"
                        "meta skuid 0 counter name skuid\nip protocol udp counter name ip_protocol"),
@@ -334,9 +341,9 @@ def transactions():
     note("flags owner", acknowledged("owner"))
 
 
-def acknowledged(kind):
+def acknowledged(kind, generation=None):
     """Sends a batch by hand, an acknowledgement asked for on every message; returns what the kernel answered."""
-    return Batch(kind).send()
+    return Batch(kind, generation).send()
 
 
 class Batch:
@@ -345,10 +352,10 @@ class Batch:
     NFNL_BEGIN, NFNL_END, SUBSYS = 0x10, 0x11, 10 << 8
     NEWTABLE, NEWCHAIN, NEWRULE, DELTABLE = 0, 3, 6, 2
 
-    def __init__(self, expression):
+    def __init__(self, expression, generation):
         flags = 2 if expression == "owner" else 0
         self.messages = [
-            self.message(self.NFNL_BEGIN, b"", resource=10),
+            self.message(self.NFNL_BEGIN, b"" if generation is None else number(1, generation), resource=10),
             self.message(self.SUBSYS | self.NEWTABLE, attribute(1, b"batch\0") + attribute(2, struct.pack("!I", flags)), 0x400),
         ]
         if expression != "owner":
@@ -412,6 +419,9 @@ def acknowledgements():
         first, second = acknowledged(name), acknowledged(name)
         note(f"acknowledgements with {name} (its module was {'there' if loaded else 'loaded by it'})",
              first if first == second else f"{first}; the second time {second}")
+    net.sh("rmmod nft_numgen")
+    note("acknowledgements with a module to load and the right generation", acknowledged("numgen", net.generation("host")))
+    note("acknowledgements with a generation that has passed", acknowledged("numgen", net.generation("host") - 1))
     note("acknowledgements with an expression that nobody knows", acknowledged("nonsense"))
 
 

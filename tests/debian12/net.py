@@ -7,6 +7,7 @@ from everywhere and listen everywhere, without a helper process for each place.
 import contextlib
 import ctypes
 import itertools
+import mmap
 import os
 import select
 import socket
@@ -231,6 +232,43 @@ def send_frame(namespace, device, frame, bypass=False):
             sender.setsockopt(SOL_PACKET, PACKET_QDISC_BYPASS, 1)
         with contextlib.suppress(OSError):
             sender.send(frame)
+
+
+def send_xdp(namespace, device, frame):
+    """Sends a frame by an AF_XDP socket, which hands it to the driver."""
+    af_xdp, sol_xdp, xdp_copy = 44, 283, 2
+    tx_ring, umem_reg, fill_ring, completion_ring, mmap_offsets = 3, 4, 5, 6, 1
+    with inside(namespace), mmap.mmap(-1, 1 << 16) as area, socket.socket(af_xdp, socket.SOCK_RAW) as sender:
+        start = ctypes.addressof(ctypes.c_char.from_buffer(area))
+        area[:len(frame)] = frame
+        sender.setsockopt(sol_xdp, umem_reg, struct.pack("=QQIIIx3x", start, len(area), 4096, 0, 0))
+        for ring in (fill_ring, completion_ring, tx_ring):
+            sender.setsockopt(sol_xdp, ring, 16)
+        # Offsets of producer, consumer, descriptors and flags for the rings rx, tx, fill, completion.
+        tx = struct.unpack("=16Q", sender.getsockopt(sol_xdp, mmap_offsets, 128))[4:8]
+        with mmap.mmap(sender.fileno(), tx[2] + 16 * 16, offset=0x80000000) as ring:
+            address = struct.pack("=HHIII", af_xdp, xdp_copy, socket.if_nametoindex(device), 0, 0)
+            if LIBC.bind(sender.fileno(), address, len(address)):
+                raise OSError(ctypes.get_errno(), "bind")
+            struct.pack_into("=QII", ring, tx[2], 0, len(frame), 0)
+            struct.pack_into("=I", ring, tx[0], 1)
+            LIBC.sendto(sender.fileno(), None, 0, socket.MSG_DONTWAIT, None, 0)
+            time.sleep(0.1)
+
+
+def generation(namespace):
+    """The number that the kernel counts up with every committed transaction of nf_tables."""
+    getgen, attribute_id, netlink_netfilter = 16, 1, 12
+    request = struct.pack("=IHHIIBBH", 20, 10 << 8 | getgen, 1, 1, 0, 0, 0, 0)
+    with inside(namespace), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, netlink_netfilter) as channel:
+        channel.send(request)
+        answer = channel.recv(8192)[20:]
+    while answer:
+        length, kind = struct.unpack_from("=HH", answer)
+        if kind == attribute_id:
+            return struct.unpack("!I", answer[4:8])[0]
+        answer = answer[(length + 3) & ~3:]
+    return None
 
 
 def mac(namespace, device):

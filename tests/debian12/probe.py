@@ -189,21 +189,6 @@ def answers(what, place, address, port, server="world"):
     check(f"answers {what}", said, b"questionanswer")
 
 
-def generation():
-    """The number that the kernel counts up with every committed transaction."""
-    getgen, attribute_id = 16, 1
-    request = struct.pack("=IHHIIBBH", 20, 10 << 8 | getgen, 1, 1, 0, 0, 0, 0)
-    with net.inside("host"), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12) as channel:
-        channel.send(request)
-        answer = channel.recv(8192)[20:]
-    while answer:
-        length, kind = struct.unpack_from("=HH", answer)
-        if kind == attribute_id:
-            return struct.unpack("!I", answer[4:8])[0]
-        answer = answer[(length + 3) & ~3:]
-    return None
-
-
 def airgap(*words, wanted=0, say=False):
     done = subprocess.run(["airgap", *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
     said = done.stdout + done.stderr
@@ -235,13 +220,13 @@ def sealed(ears):
     airgap("check", policy.name)
     airgap("status", *there, wanted=4)
     airgap("plan", *there, policy.name, wanted=3)
-    before = generation()
+    before = net.generation("host")
     airgap("apply", *there, policy.name, say=True)
-    check("the whole air gap is one transaction", generation() - before, 1)
+    check("the whole air gap is one transaction", net.generation("host") - before, 1)
     airgap("plan", *there, policy.name)
-    before = generation()
+    before = net.generation("host")
     airgap("apply", *there, policy.name)
-    check("a second apply sends nothing", generation() - before, 0)
+    check("a second apply sends nothing", net.generation("host") - before, 0)
     airgap("status", *there, say=True)
 
     run_probes(ears, "with the air gap, br_netfilter off", sealed=True)

@@ -30,7 +30,7 @@ TOOLS = {
 PACKAGES = """
     base-files base-passwd libc-bin netbase login
     bash dash coreutils findutils grep sed mawk gzip tar hostname procps
-    busybox-static util-linux kmod iproute2 iputils-ping ethtool
+    busybox-static util-linux mount kmod iproute2 iputils-ping ethtool
     nftables iptables libnftnl11 libmnl0 conntrack tcpdump strace
     python3
 """.split()
@@ -118,6 +118,8 @@ class Image:
         with open(self.folder / "lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             install_tools()
+            if fresh:
+                call("apt-get", "update")
             if fresh or not self.is_current():
                 self.build()
 
@@ -208,7 +210,7 @@ def configure(root):
     applets.mkdir()
     for name in call(root / "usr/bin/busybox", "--list").split():
         (applets / name).symlink_to("/bin/busybox")
-    for name in ("proc", "sys", "dev", "run", "tmp", "share", "job"):
+    for name in ("proc", "sys", "dev", "run", "tmp", "mnt", "opt", "srv", "share", "job"):
         (root / name).mkdir(exist_ok=True)
     shutil.copy(HERE / "guest/init", root / "usr/sbin/guest-init")
     (root / "usr/sbin/guest-init").chmod(0o755)

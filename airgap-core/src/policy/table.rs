@@ -6,7 +6,7 @@ use super::report::{Field, Report};
 use super::source::Span;
 
 /// How alike two words must be for one to be a slip of the other.
-const ALIKE: f64 = 0.75;
+const ALIKE: f64 = 0.6;
 
 /// Every key that is asked for becomes a known one; [`TableReader::finish`]
 /// reports the others.
@@ -85,7 +85,7 @@ pub(super) fn near_miss<'w>(word: &str, known: &[&'w str]) -> Option<&'w str> {
     }
     let word = word.to_lowercase();
     let alike = |known: &&'w str| {
-        let score = strsim::jaro_winkler(&word, known);
+        let score = strsim::normalized_damerau_levenshtein(&word, known);
         let plural =
             known.strip_suffix('s') == Some(&word) || word.strip_suffix('s') == Some(known);
         (if plural { 1.0 } else { score }, *known)

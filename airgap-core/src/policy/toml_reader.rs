@@ -1,15 +1,21 @@
 //! TOML to [`Node`]s.
 
 use toml::de::{DeTable, DeValue};
+use toml_parser::lexer::TokenKind;
 
 use super::fault::Fault;
 use super::node::{Entry, Node, Value};
 use super::source::Span;
 
+/// A policy nests four deep. The parser bounds brackets and dotted keys, each
+/// on their own: together they still nest deep enough to fill a stack when the
+/// tree is freed.
+const DEPTH: usize = 100;
+
 /// Reads a document, or says what is wrong with it and where. The parser goes
-/// on behind a mistake, so there can be many; it also bounds how deep values
-/// nest.
+/// on behind a mistake, so there can be many.
 pub(super) fn read(text: &str) -> Result<Node<'_>, Vec<(Span, Fault)>> {
+    check_depth(text)?;
     let (root, errors) = DeTable::parse_recoverable(text);
     if errors.is_empty() {
         let span = Some(Span { start: 0, end: 0 });
@@ -29,6 +35,36 @@ pub(super) fn read(text: &str) -> Result<Node<'_>, Vec<(Span, Fault)>> {
         (span, fault(error.message(), span))
     });
     Err(faults.collect())
+}
+
+/// Counts the brackets around, and the dots of the keys in and between them.
+fn check_depth(text: &str) -> Result<(), Vec<(Span, Fault)>> {
+    let mut depth = 0;
+    // The depth inside of each open bracket.
+    let mut open = Vec::new();
+    for token in toml_parser::Source::new(text).lex() {
+        match token.kind() {
+            TokenKind::LeftSquareBracket | TokenKind::LeftCurlyBracket => {
+                depth += 1;
+                open.push(depth);
+            }
+            TokenKind::RightSquareBracket | TokenKind::RightCurlyBracket => {
+                depth = open.pop().map_or(0, |inside: usize| inside - 1);
+            }
+            TokenKind::Comma | TokenKind::Newline => depth = open.last().copied().unwrap_or(0),
+            TokenKind::Dot => depth += 1,
+            _ => {}
+        }
+        if depth > DEPTH {
+            let at = token.span();
+            let fault = Fault::new(
+                "values nest too deep",
+                format!("expected at most {DEPTH} levels"),
+            );
+            return Err(vec![((at.start()..at.end()).into(), fault)]);
+        }
+    }
+    Ok(())
 }
 
 /// `what, expected that` becomes a message and what was expected.

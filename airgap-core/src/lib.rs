@@ -1,4 +1,47 @@
 //! Puts a Linux host with containers behind an air gap that has exactly the
 //! openings its policy names.
+//!
+//! ```text
+//! policy text -> Policy -> RuleGraph -> batch -> kernel
+//!                              ^  \                |
+//!                              |   plan, show      |
+//!                              +------ decode <- dump
+//! ```
+//!
+//! ```no_run
+//! use airgap::{Host, Policy};
+//!
+//! # fn main() -> Result<(), airgap::Error> {
+//! let policy = Policy::from_toml("version = 1\n[[allow]]\nto = \"192.0.2.1\"\nport = 443\n")?;
+//! let host = Host::open()?;
+//! let plan = host.plan(&policy)?;
+//! for change in &plan.changes {
+//!     println!("{:?} {}", change.kind, change.opening);
+//! }
+//! host.apply(&plan)?;
+//! # Ok(())
+//! # }
+//! ```
 
+mod compile;
+mod delta;
+mod difference;
+mod error;
+mod foreign;
+pub mod graph;
+mod host;
+mod netlink;
 pub mod policy;
+mod record;
+mod surroundings;
+mod warnings;
+
+pub use difference::{Change, ChangeKind};
+pub use error::{Error, KernelError, Unresolved};
+pub use foreign::ForeignDrop;
+pub use graph::RuleGraph;
+pub use host::{Applied, ChainDrops, Host, Plan, Status};
+pub use netlink::Device;
+pub use policy::{Policy, PolicyError};
+pub use surroundings::Surroundings;
+pub use warnings::host_warnings;

@@ -1,0 +1,117 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Seals a Linux host with containers behind an air gap that has exactly the
+/// openings its policy names.
+///
+/// Answers go to standard output, errors and warnings to standard error. Exit
+/// codes: 0 done, or nothing to do; 1 it failed, and the ruleset is as it was;
+/// 2 bad policy or usage; 3 there is a difference; 4 there is no air gap.
+#[derive(Parser)]
+#[command(
+    name = "airgap",
+    version,
+    max_term_width = 100,
+    after_help = "Example:\n  airgap apply /etc/airgap/policy.toml"
+)]
+pub struct Arguments {
+    /// Acts in this network namespace: a name of ip-netns(8), or a path such as
+    /// /proc/PID/ns/net
+    #[arg(long, global = true, value_name = "NAME")]
+    pub netns: Option<PathBuf>,
+    /// How answers and errors are written
+    #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How answers are written.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people
+    Text,
+    /// One JSON object
+    Json,
+}
+
+/// What to do.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Reads and judges a policy
+    ///
+    /// All mistakes are reported in one run, each with its line and column.
+    #[command(
+        after_help = "Example:\n  airgap check policy.toml\n\nExit codes: 0 good, 2 bad policy."
+    )]
+    Check(PolicyFile),
+    /// Shows what would be loaded
+    #[command(
+        after_help = "Examples:\n  airgap show policy.toml\n  airgap show policy.toml --format dot | dot -Tsvg > policy.svg"
+    )]
+    Show {
+        #[command(flatten)]
+        policy: PolicyFile,
+        /// nft(8) text, JSON, or a picture for dot(1)
+        #[arg(long, value_enum, default_value_t = Format::Nft)]
+        format: Format,
+    },
+    /// Prints the JSON Schema of policies, for editors
+    #[command(after_help = "Example:\n  airgap schema > policy.schema.json")]
+    Schema,
+    /// Shows the difference between the host and a policy; changes nothing
+    #[command(
+        after_help = "Example:\n  airgap plan policy.toml\n\nExit codes: 0 no difference, 3 there is one."
+    )]
+    Plan(PolicyFile),
+    /// Loads a policy, in one transaction, and reads it back
+    #[command(
+        after_help = "Example:\n  airgap apply policy.toml\n\nExit codes: 0 loaded, or already there, 1 the kernel said no."
+    )]
+    Apply(PolicyFile),
+    /// Shows what is loaded, since when, what was dropped, and any drift
+    #[command(
+        after_help = "Example:\n  airgap status\n\nExit codes: 0 as loaded, 3 drift, 4 no air gap."
+    )]
+    Status {
+        /// Compares sets of more than 10,000 elements one by one too
+        #[arg(long)]
+        full: bool,
+    },
+    /// Takes the air gap away
+    #[command(after_help = "Example:\n  airgap remove")]
+    Remove,
+    /// Prints completions for a shell
+    #[command(after_help = "Example:\n  airgap completions bash > /etc/bash_completion.d/airgap")]
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Prints the manual page
+    #[command(after_help = "Example:\n  airgap man > /usr/local/share/man/man8/airgap.8")]
+    Man,
+}
+
+/// A policy.
+#[derive(clap::Args)]
+pub struct PolicyFile {
+    /// The policy: TOML, JSON where the name ends in .json, or - for standard
+    /// input
+    #[arg(value_name = "POLICY")]
+    pub path: PathBuf,
+}
+
+/// Ways to show a rule graph.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Format {
+    /// A file for nft -f
+    Nft,
+    /// The graph as JSON
+    Json,
+    /// A digraph for dot(1)
+    Dot,
+}

@@ -1,0 +1,163 @@
+//! What each command does: it asks the library, and prints the answer.
+
+use std::io;
+
+use airgap::policy::schema;
+use airgap::{Error, Host, Policy, Surroundings, host_warnings};
+use clap::CommandFactory as _;
+use serde_json::json;
+
+use crate::arguments::{Arguments, Command, Format, Output, PolicyFile};
+use crate::print;
+
+/// Why a command failed.
+pub enum Failure {
+    /// The library said so.
+    Library(Error),
+    /// The answer could not be written.
+    Output(io::Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Library(error)
+    }
+}
+
+impl From<airgap::PolicyError> for Failure {
+    fn from(error: airgap::PolicyError) -> Self {
+        Self::Library(error.into())
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+impl Failure {
+    /// The exit code that says it.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Library(Error::Policy(_)) => 2,
+            // Who reads the answer has had enough, as `head` does.
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+            _ => 1,
+        }
+    }
+}
+
+const DIFFERENT: u8 = 3;
+const NO_AIR_GAP: u8 = 4;
+
+/// Runs a command and answers its exit code.
+pub fn run(arguments: Arguments) -> Result<u8, Failure> {
+    let Arguments {
+        netns,
+        output,
+        command,
+    } = arguments;
+    let host = || match &netns {
+        Some(netns) => Host::in_netns(netns),
+        None => Host::open(),
+    };
+    match command {
+        Command::Check(file) => return check(&file, output),
+        Command::Show { policy, format } => {
+            let policy = read(&policy, output)?;
+            let graph = match &netns {
+                Some(netns) => Host::in_netns(netns)?.compile(&policy)?,
+                None => airgap::RuleGraph::compile(&policy)?,
+            };
+            match format {
+                Format::Nft => print::text(&graph)?,
+                Format::Json => print::json(&graph)?,
+                Format::Dot => print::text(&graph.to_dot())?,
+            }
+        }
+        Command::Schema => print::json(&schema())?,
+        Command::Plan(file) => {
+            let policy = read(&file, output)?;
+            let plan = host()?.plan(&policy)?;
+            print::warnings(&policy, &host_warnings(&policy, &plan.surroundings), output);
+            match output {
+                Output::Json => print::json(&plan)?,
+                Output::Text => print::plan(&plan)?,
+            }
+            return Ok(if plan.changed() { DIFFERENT } else { 0 });
+        }
+        Command::Apply(file) => {
+            let policy = read(&file, output)?;
+            let host = host()?;
+            let plan = host.plan(&policy)?;
+            print::warnings(&policy, &host_warnings(&policy, &plan.surroundings), output);
+            let applied = host.apply(&plan)?;
+            match output {
+                Output::Json => print::json(&json!({ "applied": applied, "plan": plan }))?,
+                Output::Text => print::applied(&plan, &applied)?,
+            }
+        }
+        Command::Status { full } => {
+            let status = host()?.status(full)?;
+            match output {
+                Output::Json => print::json(&status)?,
+                Output::Text => print::status(&status)?,
+            }
+            return Ok(match () {
+                () if !status.sealed => NO_AIR_GAP,
+                () if !status.drift.is_empty() => DIFFERENT,
+                () => 0,
+            });
+        }
+        Command::Remove => {
+            let removed = host()?.remove()?;
+            match output {
+                Output::Json => print::json(&json!({ "removed": removed }))?,
+                Output::Text if removed => print::text("The air gap is removed.\n")?,
+                Output::Text => print::text("There was no air gap.\n")?,
+            }
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(
+                shell,
+                &mut Arguments::command(),
+                "airgap",
+                &mut io::stdout(),
+            );
+        }
+        Command::Man => print::manual(Arguments::command())?,
+    }
+    Ok(0)
+}
+
+/// Reads a policy and prints its warnings.
+fn read(file: &PolicyFile, output: Output) -> Result<Policy, Failure> {
+    let policy = Policy::load(&file.path)?;
+    print::warnings(&policy, &policy.warnings(), output);
+    Ok(policy)
+}
+
+fn check(file: &PolicyFile, output: Output) -> Result<u8, Failure> {
+    let policy = match Policy::load(&file.path) {
+        Ok(policy) => policy,
+        // In JSON the mistakes are the answer.
+        Err(error) if output == Output::Json => {
+            print::json(&json!({ "ok": false, "diagnostics": error.diagnostics() }))?;
+            return Ok(2);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let mut warnings = policy.warnings();
+    // What only the host can tell is told where it can be asked.
+    if let Ok(surroundings) = Surroundings::observe(&policy) {
+        warnings.extend(host_warnings(&policy, &surroundings));
+    }
+    if output == Output::Json {
+        print::json(&json!({ "ok": true, "hash": policy.hash(), "diagnostics": warnings }))?;
+    } else {
+        print::warnings(&policy, &warnings, output);
+        print::checked(&policy, warnings.len())?;
+    }
+    Ok(0)
+}

@@ -1,0 +1,258 @@
+//! How answers and errors look.
+
+use std::fmt::Display;
+use std::io::{self, BufWriter, IsTerminal as _, Write as _};
+
+use airgap::policy::{Diagnostic, Style};
+use airgap::{Applied, Change, ChangeKind, Error, Plan, Policy, Status};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::arguments::Output;
+use crate::commands::Failure;
+
+/// More changes than this of one kind are counted, not listed. JSON lists all.
+const LISTED_MAX: usize = 50;
+
+/// Writes text as it is.
+pub fn text(what: impl Display) -> io::Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    write!(out, "{what}")?;
+    out.flush()
+}
+
+/// Writes one JSON object.
+pub fn json(what: &impl Serialize) -> io::Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    serde_json::to_writer_pretty(&mut out, what)?;
+    writeln!(out)?;
+    out.flush()
+}
+
+fn colour(terminal: bool) -> bool {
+    terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+fn error_style() -> Style {
+    if colour(io::stderr().is_terminal()) {
+        Style::Coloured
+    } else {
+        Style::Plain
+    }
+}
+
+/// Writes warnings about a policy to standard error.
+pub fn warnings(policy: &Policy, warnings: &[Diagnostic], output: Output) {
+    for warning in warnings {
+        match output {
+            Output::Text => eprintln!("{}", policy.render(warning, error_style())),
+            Output::Json => eprintln!("{}", json!({ "warning": warning })),
+        }
+    }
+}
+
+/// Writes why a command failed to standard error.
+pub fn error(failure: &Failure, output: Output) {
+    match (failure, output) {
+        (Failure::Output(error), _) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        (Failure::Output(error), _) => eprintln!("airgap: could not write the answer: {error}"),
+        (Failure::Library(Error::Policy(error)), Output::Text) => {
+            eprint!("{}", error.render(error_style()))
+        }
+        (Failure::Library(Error::Policy(error)), Output::Json) => {
+            eprintln!(
+                "{}",
+                json!({ "error": "the policy has mistakes", "diagnostics": error.diagnostics() })
+            );
+        }
+        (Failure::Library(error), Output::Text) => eprintln!("airgap: {error}"),
+        (Failure::Library(error), Output::Json) => {
+            eprintln!(
+                "{}",
+                json!({ "error": error.to_string(), "errno": error.errno() })
+            );
+        }
+    }
+}
+
+/// Writes the verdict on a good policy.
+pub fn checked(policy: &Policy, warnings: usize) -> io::Result<()> {
+    let warned = match warnings {
+        0 => String::new(),
+        1 => ", 1 warning".to_owned(),
+        n => format!(", {n} warnings"),
+    };
+    text(format_args!(
+        "{}: good{warned} (sha256:{})\n",
+        policy.source().name(),
+        policy.hash()
+    ))
+}
+
+/// Writes what would change.
+pub fn plan(plan: &Plan) -> io::Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    if plan.changed() {
+        list(&mut out, &plan.changes)?;
+        if plan.changes.is_empty() {
+            writeln!(
+                out,
+                "No opening changes; what is loaded is brought up to the policy's text and this version."
+            )?;
+        }
+    } else {
+        writeln!(out, "Nothing to change: the host is as the policy says.")?;
+    }
+    for (name, addresses) in &plan.surroundings.names {
+        let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+        writeln!(out, "  {name} is {}", addresses.join(", "))?;
+    }
+    foreign(&mut out, &plan.foreign)?;
+    out.flush()
+}
+
+fn list(out: &mut impl io::Write, changes: &[Change]) -> io::Result<()> {
+    let coloured = colour(io::stdout().is_terminal());
+    for (kind, sign, code) in [
+        (ChangeKind::Added, '+', 32),
+        (ChangeKind::Changed, '~', 33),
+        (ChangeKind::Removed, '-', 31),
+    ] {
+        let of_kind: Vec<_> = changes
+            .iter()
+            .filter(|change| change.kind == kind)
+            .collect();
+        for change in of_kind.iter().take(LISTED_MAX) {
+            let (start, end) = if coloured {
+                (format!("\x1b[{code}m"), "\x1b[0m")
+            } else {
+                (String::new(), "")
+            };
+            write!(out, "{start}{sign} {}{end}", change.opening)?;
+            if let Some(was) = &change.was {
+                write!(out, " (was: {was})")?;
+            }
+            match &change.origin {
+                Some(origin) => writeln!(out, "    {origin}")?,
+                None => writeln!(out)?,
+            }
+        }
+        if of_kind.len() > LISTED_MAX {
+            writeln!(out, "{sign} and {} more", of_kind.len() - LISTED_MAX)?;
+        }
+    }
+    Ok(())
+}
+
+/// Chains of other programs that could cut an opening.
+fn foreign(out: &mut impl io::Write, drops: &[airgap::ForeignDrop]) -> io::Result<()> {
+    for drop in drops {
+        let owner = drop
+            .owner
+            .as_deref()
+            .map(|owner| format!(" of {owner}"))
+            .unwrap_or_default();
+        let why = if drop.policy_drop {
+            "drops what its rules do not accept"
+        } else {
+            "has rules that drop"
+        };
+        writeln!(
+            out,
+            "note: chain {} in table {}{owner}, at hook {}, {why}; it can cut an opening of the policy",
+            drop.chain, drop.table, drop.hook
+        )?;
+    }
+    Ok(())
+}
+
+/// Writes what an apply did.
+pub fn applied(plan: &Plan, applied: &Applied) -> io::Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    if applied.changed {
+        list(&mut out, &plan.changes)?;
+        writeln!(
+            out,
+            "Loaded and read back: the host has the openings of {}.",
+            plan.policy().source().name()
+        )?;
+    } else {
+        writeln!(
+            out,
+            "Nothing was sent: the host already is as the policy says."
+        )?;
+    }
+    out.flush()
+}
+
+/// Writes the state of an air gap.
+pub fn status(status: &Status) -> io::Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    if !status.sealed {
+        writeln!(out, "No air gap.")?;
+        if let Some(source) = &status.source {
+            writeln!(out, "One was loaded from {source}; something took it away.")?;
+        }
+        return out.flush();
+    }
+    writeln!(out, "Sealed.")?;
+    if let Some(hash) = &status.hash {
+        writeln!(out, "policy:  sha256:{hash}{}", source_of(status))?;
+    }
+    if let Some(since) = status.since.and_then(|since| i64::try_from(since).ok()) {
+        match jiff::Timestamp::from_second(since) {
+            Ok(time) => writeln!(out, "since:   {time}")?,
+            Err(_) => writeln!(out, "since:   an impossible time")?,
+        }
+    }
+    if let Some(surroundings) = &status.surroundings {
+        for (name, addresses) in &surroundings.names {
+            let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+            writeln!(out, "name:    {name} is {}", addresses.join(", "))?;
+        }
+    }
+    for drop in status.dropped.iter().filter(|drop| drop.packets > 0) {
+        let reason = drop.reason.as_deref().unwrap_or("no opening");
+        writeln!(
+            out,
+            "dropped: {} packets, {} bytes in {} {} ({reason})",
+            drop.packets, drop.bytes, drop.family, drop.chain
+        )?;
+    }
+    match status.drift.as_slice() {
+        [] => writeln!(out, "drift:   none")?,
+        drift => {
+            for difference in drift {
+                writeln!(out, "drift:   {difference}")?;
+            }
+        }
+    }
+    foreign(&mut out, &status.foreign)?;
+    out.flush()
+}
+
+fn source_of(status: &Status) -> String {
+    status
+        .source
+        .as_ref()
+        .map(|source| format!(" from {source}"))
+        .unwrap_or_default()
+}
+
+/// Writes the manual page with those of all commands behind it.
+pub fn manual(command: clap::Command) -> io::Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let page = clap_mangen::Man::new(command.clone()).section("8");
+    page.render(&mut out)?;
+    for sub in command
+        .get_subcommands()
+        .filter(|sub| sub.get_name() != "help")
+    {
+        writeln!(out, ".SH \"AIRGAP {}\"", sub.get_name().to_uppercase())?;
+        let page = clap_mangen::Man::new(sub.clone());
+        page.render_description_section(&mut out)?;
+        page.render_options_section(&mut out)?;
+        page.render_extra_section(&mut out)?;
+    }
+    out.flush()
+}

@@ -1,0 +1,425 @@
+//! What a rule asks of a packet and does with it.
+
+use std::net::IpAddr;
+
+/// A part of a rule. The kernel holds these as expressions over registers;
+/// here each says what is compared with what.
+#[derive(Debug, Clone)]
+pub enum Statement {
+    /// Compares a field, after masking it, with a value.
+    Match {
+        /// What is looked at.
+        left: Selector,
+        /// The bits that count; all where there is none.
+        mask: Option<Vec<u8>>,
+        /// How.
+        op: Cmp,
+        /// With what, in the byte order in which the kernel holds it.
+        right: Vec<u8>,
+    },
+    /// Whether a field lies between two values, both included.
+    Range {
+        /// What is looked at.
+        left: Selector,
+        /// Whether it must lie outside.
+        negated: bool,
+        /// The lowest value.
+        first: Vec<u8>,
+        /// The highest value.
+        last: Vec<u8>,
+    },
+    /// Whether fields, concatenated, are in a set.
+    Lookup {
+        /// What is looked up.
+        key: Vec<Selector>,
+        /// Where.
+        set: String,
+        /// Whether it must be absent.
+        negated: bool,
+    },
+    /// Ends the rule with a verdict.
+    Verdict(Verdict),
+    /// Counts. The values take no part in equality.
+    Counter {
+        /// Packets so far.
+        packets: u64,
+        /// Their bytes.
+        bytes: u64,
+    },
+    /// Sets bits of the label of the packet's flow (`ct label set`).
+    SetLabel(u128),
+    /// Translates the source to the address of the outgoing interface.
+    Masquerade,
+    /// Translates the destination.
+    Dnat(NatTarget),
+    /// What this version has no word for: the name of the expression and its
+    /// attributes as the kernel gave them.
+    Unknown {
+        /// The expression's name.
+        name: String,
+        /// Its attributes.
+        data: Vec<u8>,
+    },
+}
+
+impl PartialEq for Statement {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::Match {
+                    left: a,
+                    mask: b,
+                    op: c,
+                    right: d,
+                },
+                Self::Match {
+                    left: e,
+                    mask: f,
+                    op: g,
+                    right: h,
+                },
+            ) => (a, b, c, d) == (e, f, g, h),
+            (
+                Self::Range {
+                    left: a,
+                    negated: b,
+                    first: c,
+                    last: d,
+                },
+                Self::Range {
+                    left: e,
+                    negated: f,
+                    first: g,
+                    last: h,
+                },
+            ) => (a, b, c, d) == (e, f, g, h),
+            (
+                Self::Lookup {
+                    key: a,
+                    set: b,
+                    negated: c,
+                },
+                Self::Lookup {
+                    key: d,
+                    set: e,
+                    negated: f,
+                },
+            ) => (a, b, c) == (d, e, f),
+            (Self::Verdict(a), Self::Verdict(b)) => a == b,
+            (Self::SetLabel(a), Self::SetLabel(b)) => a == b,
+            (Self::Dnat(a), Self::Dnat(b)) => a == b,
+            (Self::Counter { .. }, Self::Counter { .. }) | (Self::Masquerade, Self::Masquerade) => {
+                true
+            }
+            (Self::Unknown { name: a, data: b }, Self::Unknown { name: c, data: d }) => {
+                (a, b) == (c, d)
+            }
+            _ => false,
+        }
+    }
+}
+impl Eq for Statement {}
+
+/// The end of a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The packet leaves the base chain and goes on to the next.
+    Accept,
+    /// The packet is gone, whatever other chains say.
+    Drop,
+    /// Back to the rule after the jump.
+    Return,
+    /// On in that chain, and back here afterwards.
+    Jump(String),
+    /// On in that chain, and not back.
+    Goto(String),
+    /// Another, by its number in `linux/netfilter.h`.
+    Other(i32),
+}
+
+/// Where a translated flow goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NatTarget {
+    /// The address.
+    pub address: IpAddr,
+    /// The port.
+    pub port: u16,
+}
+
+/// Comparisons; `NFTA_CMP_OP`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // six comparisons
+pub enum Cmp {
+    Eq = 0,
+    Neq = 1,
+    Lt = 2,
+    Lte = 3,
+    Gt = 4,
+    Gte = 5,
+}
+
+impl Cmp {
+    /// The comparison of this number.
+    #[must_use]
+    pub fn from_number(number: u32) -> Option<Self> {
+        [
+            Self::Eq,
+            Self::Neq,
+            Self::Lt,
+            Self::Lte,
+            Self::Gt,
+            Self::Gte,
+        ]
+        .into_iter()
+        .find(|op| *op as u32 == number)
+    }
+}
+
+/// What a rule looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Selector {
+    /// Something about the packet that is not in it.
+    Meta(MetaKey),
+    /// Something about its flow.
+    Ct(CtKey, Option<CtDirection>),
+    /// Bytes of the packet.
+    Payload {
+        /// Counted from the start of which header.
+        base: PayloadBase,
+        /// From which byte.
+        offset: u32,
+        /// How many.
+        len: u32,
+    },
+    /// What the routing table says.
+    Fib(FibFlags, FibResult),
+    /// Whether a header that may be absent is there.
+    Exthdr(Exthdr),
+}
+
+/// Keys of `meta`, with their numbers in `enum nft_meta_keys`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // the names of nft(8), META EXPRESSIONS
+pub enum MetaKey {
+    Protocol = 1,
+    Iif = 4,
+    Iifname = 6,
+    Oifname = 7,
+    SkUid = 10,
+    NfProto = 15,
+    L4Proto = 16,
+    IbrName = 17,
+    IifKind = 26,
+    OifKind = 27,
+}
+
+impl MetaKey {
+    const ALL: [Self; 10] = [
+        Self::Protocol,
+        Self::Iif,
+        Self::Iifname,
+        Self::Oifname,
+        Self::SkUid,
+        Self::NfProto,
+        Self::L4Proto,
+        Self::IbrName,
+        Self::IifKind,
+        Self::OifKind,
+    ];
+
+    /// The key of this number.
+    #[must_use]
+    pub fn from_number(number: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|key| *key as u32 == number)
+    }
+
+    /// The bytes of its value.
+    #[must_use]
+    pub fn len(self) -> usize {
+        match self {
+            Self::NfProto | Self::L4Proto => 1,
+            Self::Protocol => 2,
+            Self::Iif | Self::SkUid => 4,
+            Self::Iifname | Self::Oifname | Self::IbrName | Self::IifKind | Self::OifKind => 16,
+        }
+    }
+}
+
+/// Keys of `ct`, with their numbers in `enum nft_ct_keys`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // the names of nft(8), CONNTRACK EXPRESSIONS
+pub enum CtKey {
+    State = 0,
+    Direction = 1,
+    Status = 2,
+    Protocol = 10,
+    ProtoSrc = 11,
+    ProtoDst = 12,
+    Labels = 13,
+    SrcIp = 19,
+    DstIp = 20,
+    SrcIp6 = 21,
+    DstIp6 = 22,
+}
+
+impl CtKey {
+    const ALL: [Self; 11] = [
+        Self::State,
+        Self::Direction,
+        Self::Status,
+        Self::Protocol,
+        Self::ProtoSrc,
+        Self::ProtoDst,
+        Self::Labels,
+        Self::SrcIp,
+        Self::DstIp,
+        Self::SrcIp6,
+        Self::DstIp6,
+    ];
+
+    /// The key of this number.
+    #[must_use]
+    pub fn from_number(number: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|key| *key as u32 == number)
+    }
+
+    /// The bytes of its value.
+    #[must_use]
+    pub fn len(self) -> usize {
+        match self {
+            Self::Direction | Self::Protocol => 1,
+            Self::ProtoSrc | Self::ProtoDst => 2,
+            Self::State | Self::Status | Self::SrcIp | Self::DstIp => 4,
+            Self::Labels | Self::SrcIp6 | Self::DstIp6 => 16,
+        }
+    }
+}
+
+/// A direction of a flow; `enum ip_conntrack_dir`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // two words of nft(8)
+pub enum CtDirection {
+    Original = 0,
+    Reply = 1,
+}
+
+impl CtDirection {
+    /// As nft(8) names it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Original => "original",
+            Self::Reply => "reply",
+        }
+    }
+}
+
+/// Where the bytes of a payload selector are counted from;
+/// `enum nft_payload_bases`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // the words of the kernel's header
+pub enum PayloadBase {
+    LinkLayer = 0,
+    Network = 1,
+    Transport = 2,
+}
+
+/// What the routing table is asked with; `NFTA_FIB_FLAGS`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FibFlags(pub u32);
+
+impl FibFlags {
+    /// By the packet's source (`NFTA_FIB_F_SADDR`).
+    pub const SADDR: u32 = 1;
+    /// By its destination (`NFTA_FIB_F_DADDR`).
+    pub const DADDR: u32 = 2;
+    /// Only routes over the interface that it came by (`NFTA_FIB_F_IIF`).
+    pub const IIF: u32 = 8;
+    /// Only whether there is an answer (`NFTA_FIB_F_PRESENT`).
+    pub const PRESENT: u32 = 32;
+}
+
+/// What the routing table answers; `enum nft_fib_result`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FibResult {
+    /// The outgoing interface.
+    Oif = 1,
+    /// The type of the address, as in `linux/rtnetlink.h`: 2 is local.
+    AddrType = 3,
+}
+
+/// A header or option that may be absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Exthdr {
+    /// Whether there is an IPv6 routing header, RFC 8200 section 4.4.
+    Ip6Routing,
+    /// The offset of an IPv6 fragment with its flags, RFC 8200 section 4.5.
+    Ip6FragmentOffset,
+    /// Whether there is the IPv4 option for a loose source route, RFC 791.
+    IpLsrr,
+    /// Whether there is the IPv4 option for a strict source route, RFC 791.
+    IpSsrr,
+}
+
+/// How the kernel is asked for an [`Exthdr`]: `NFTA_EXTHDR_OP` (0 IPv6, 2
+/// IPv4), `_TYPE`, `_OFFSET`, `_LEN` and `_FLAGS` (1: only whether it is there).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ExthdrNumbers {
+    pub op: u32,
+    pub kind: u8,
+    pub offset: u32,
+    pub len: u32,
+    pub flags: u32,
+}
+
+impl Exthdr {
+    const ALL: [Self; 4] = [
+        Self::Ip6Routing,
+        Self::Ip6FragmentOffset,
+        Self::IpLsrr,
+        Self::IpSsrr,
+    ];
+
+    pub(crate) fn numbers(self) -> ExthdrNumbers {
+        let presence = |op, kind| ExthdrNumbers {
+            op,
+            kind,
+            offset: 0,
+            len: 1,
+            flags: 1,
+        };
+        match self {
+            Self::Ip6Routing => presence(0, 43),
+            Self::Ip6FragmentOffset => ExthdrNumbers {
+                op: 0,
+                kind: 44,
+                offset: 2,
+                len: 2,
+                flags: 0,
+            },
+            Self::IpLsrr => presence(2, 131),
+            Self::IpSsrr => presence(2, 137),
+        }
+    }
+
+    pub(crate) fn from_numbers(numbers: ExthdrNumbers) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|header| header.numbers() == numbers)
+    }
+}
+
+impl Selector {
+    /// The bytes of its value.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Meta(key) => key.len(),
+            Self::Ct(key, _) => key.len(),
+            Self::Payload { len, .. } => *len as usize,
+            Self::Fib(FibFlags(flags), _) if flags & FibFlags::PRESENT != 0 => 1,
+            Self::Fib(..) => 4,
+            Self::Exthdr(header) => header.numbers().len as usize,
+        }
+    }
+}

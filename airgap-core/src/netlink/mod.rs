@@ -1,0 +1,16 @@
+//! Everything that is said to the kernel and heard from it. No other module
+//! does input or output with it.
+
+mod attr;
+mod batch;
+mod decode;
+mod encode;
+mod ffi;
+mod registers;
+mod route;
+mod socket;
+
+pub(crate) use batch::{Batch, Operation, Position};
+pub use route::Device;
+pub(crate) use route::devices;
+pub(crate) use socket::{Depth, Kernel, knows_bridge_names};

@@ -1,0 +1,221 @@
+//! What a policy's meaning takes from the host that it is compiled for: names,
+//! users, name servers, devices, and what the kernel can do.
+//!
+//! A [`Surroundings`] is a record: with the same policy it always compiles to
+//! the same graph, so that drift can be told from a world that has changed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::net::{IpAddr, ToSocketAddrs};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Unresolved};
+use crate::graph::{Origin, Section};
+use crate::netlink::{Device, devices, knows_bridge_names};
+use crate::policy::{Address, Place, Policy, Resolvers, User};
+
+/// What a policy's meaning takes from a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Surroundings {
+    /// The addresses of the host names in the policy, each list ordered.
+    pub names: BTreeMap<String, Vec<IpAddr>>,
+    /// The numbers of the users in the policy.
+    pub users: BTreeMap<String, u32>,
+    /// The name servers of `/etc/resolv.conf`, where the policy means those.
+    pub resolvers: Vec<IpAddr>,
+    /// The network devices, where the policy needs them.
+    pub devices: Vec<Device>,
+    /// Whether rules of family bridge can ask for the bridge's name.
+    pub bridge_names: bool,
+}
+
+impl Default for Surroundings {
+    /// A host without devices and names, and a kernel that can do everything.
+    fn default() -> Self {
+        Self {
+            names: BTreeMap::new(),
+            users: BTreeMap::new(),
+            resolvers: Vec::new(),
+            devices: Vec::new(),
+            bridge_names: true,
+        }
+    }
+}
+
+/// The file that names the system's name servers.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+impl Surroundings {
+    /// Looks up what the policy names, in the network namespace of this
+    /// thread.
+    ///
+    /// # Errors
+    /// All names and users that do not resolve, together.
+    pub fn observe(policy: &Policy) -> Result<Self, Error> {
+        let mut observed = Self::default();
+        let mut unresolved = Vec::new();
+        observed.resolve_names(policy, &mut unresolved);
+        observed.resolve_users(policy, &mut unresolved);
+        if policy.host.resolvers == Resolvers::System {
+            match fs::read_to_string(RESOLV_CONF) {
+                Ok(text) => observed.resolvers = name_servers(&text),
+                Err(error) => unresolved.push(Unresolved {
+                    message: format!("`resolvers = \"system\"` needs {RESOLV_CONF}: {error}"),
+                    origin: Origin {
+                        section: Section::Host,
+                        index: 0,
+                        place: Place::default(),
+                    },
+                }),
+            }
+        }
+        if !unresolved.is_empty() {
+            return Err(Error::Unresolved(unresolved));
+        }
+        observed.devices = devices()?;
+        if policy.bridge.iter().any(|bridge| bridge.isolate) {
+            observed.bridge_names = match knows_bridge_names() {
+                // Who may not ask does not load anything either.
+                Err(Error::NotPermitted) => true,
+                answer => answer?,
+            };
+        }
+        Ok(observed)
+    }
+
+    fn resolve_names(&mut self, policy: &Policy, unresolved: &mut Vec<Unresolved>) {
+        let allow = policy
+            .allow
+            .iter()
+            .enumerate()
+            .map(|(i, a)| (Section::Allow, i, &a.to, a.place));
+        let admit = policy
+            .admit
+            .iter()
+            .enumerate()
+            .map(|(i, a)| (Section::Admit, i, &a.from, a.place));
+        let forward = policy
+            .forward
+            .iter()
+            .enumerate()
+            .map(|(i, f)| (Section::Forward, i, &f.to, f.place));
+        for (section, index, addresses, place) in allow.chain(admit).chain(forward) {
+            for address in addresses {
+                let Address::Name(name) = address else {
+                    continue;
+                };
+                if self.names.contains_key(&**name) {
+                    continue;
+                }
+                match resolve(name) {
+                    Ok(found) => {
+                        self.names.insert(name.to_string(), found);
+                    }
+                    Err(error) => unresolved.push(Unresolved {
+                        message: format!("the host name `{name}` does not resolve: {error}"),
+                        origin: origin(section, index, place),
+                    }),
+                }
+            }
+        }
+    }
+
+    fn resolve_users(&mut self, policy: &Policy, unresolved: &mut Vec<Unresolved>) {
+        for (index, allow) in policy.allow.iter().enumerate() {
+            let Some(User::Name(name)) = &allow.user else {
+                continue;
+            };
+            if self.users.contains_key(&**name) {
+                continue;
+            }
+            let problem = match nix::unistd::User::from_name(name) {
+                Ok(Some(user)) => {
+                    self.users.insert(name.to_string(), user.uid.as_raw());
+                    continue;
+                }
+                Ok(None) => "there is no such user on this host".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            unresolved.push(Unresolved {
+                message: format!("the user `{name}` is not known: {problem}"),
+                origin: origin(Section::Allow, index, allow.place),
+            });
+        }
+    }
+
+    /// The devices that are ports of the bridges for which `is_meant` answers
+    /// true.
+    pub(crate) fn ports_of<'a>(
+        &'a self,
+        is_meant: impl Fn(&Device) -> bool,
+    ) -> impl Iterator<Item = &'a Device> {
+        let bridges: Vec<u32> = self
+            .devices
+            .iter()
+            .filter(|d| is_meant(d))
+            .map(|d| d.index)
+            .collect();
+        self.devices
+            .iter()
+            .filter(move |d| d.master.is_some_and(|master| bridges.contains(&master)))
+    }
+}
+
+fn origin(section: Section, index: usize, place: Place) -> Origin {
+    Origin {
+        section,
+        index: u32::try_from(index).unwrap_or(u32::MAX),
+        place,
+    }
+}
+
+/// All addresses of a host name, ordered, without duplicates.
+fn resolve(name: &str) -> io::Result<Vec<IpAddr>> {
+    let mut found: Vec<IpAddr> = (name, 0)
+        .to_socket_addrs()?
+        .map(|a| a.ip().to_canonical())
+        .collect();
+    found.sort();
+    found.dedup();
+    if found.is_empty() {
+        return Err(io::Error::other("it has no address"));
+    }
+    Ok(found)
+}
+
+/// The addresses of the lines `nameserver` of resolv.conf(5), without those of
+/// the loopback interface, which needs no opening.
+fn name_servers(text: &str) -> Vec<IpAddr> {
+    let mut servers: Vec<IpAddr> = text
+        .lines()
+        .filter_map(|line| {
+            line.strip_prefix("nameserver")?
+                .split_whitespace()
+                .next()?
+                .parse()
+                .ok()
+        })
+        .filter(|address: &IpAddr| !address.is_loopback())
+        .collect();
+    servers.sort();
+    servers.dedup();
+    servers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_servers_are_those_of_the_network() {
+        let text = "# a comment\nsearch lan\nnameserver 192.0.2.53\nnameserver\t2001:db8::53\nnameserver 127.0.0.53\n\
+                    nameserver 192.0.2.53\nnameserver fe80::1%eth0\n";
+        let expected: Vec<IpAddr> = ["192.0.2.53", "2001:db8::53"]
+            .iter()
+            .filter_map(|a| a.parse().ok())
+            .collect();
+        assert_eq!(name_servers(text), expected);
+    }
+}

@@ -78,7 +78,7 @@ class Namespace:
         """Runs lines of `ip` in one process."""
         self.run("ip", "-batch", "-", stdin="".join(line + "\n" for line in lines))
 
-    def sysctl(self, values: dict[str, int]) -> None:
+    def sysctl(self, values: dict[str, int | str]) -> None:
         """Sets values below /proc/sys/net."""
         with self.entered():
             for key, value in values.items():

@@ -98,6 +98,10 @@ class Rounds:
         await self.servers.close()
         self.eyes.close()
 
+    def forget(self, name: str) -> None:
+        """Stops judging a flow that stands: something else than the air gap ended it."""
+        self._standing.pop(name, None)
+
     async def control(self, probes: list[Probe], stage: str = "control") -> None:
         """Without the air gap everything has to get through, else the probe is broken."""
         self.lab.listen_by_hand(True)

@@ -68,8 +68,11 @@ def _report(results: list[Result], seconds: float, verbose: bool) -> None:
             print(f"  {result.verdict:6} {result.name} [{result.stage}] {result.text}")
             if result.shows:
                 print(f"         {result.shows}")
-        elif verbose or result.verdict == "open":
+        elif verbose:
             print(f"  {result.verdict:6} {result.name} [{result.stage}] {result.text}")
+    known = sorted({result.name for result in results if result.verdict == "open"})
+    if known:
+        print("  known to stay open: " + ", ".join(known))
     print(f"  {seconds:.0f} s", flush=True)
 
 

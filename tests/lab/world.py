@@ -42,7 +42,7 @@ SMALL_MTU = 1280
 # Source ports that somebody else's rules translate: to a forbidden address, to a container, or the source.
 FOREIGN_PORTS = {"dnat": range(60000, 61000), "dnat-l": range(61000, 62000), "snat": range(62000, 63000)}
 
-_OPEN_SYSCTLS = {
+_OPEN_SYSCTLS: dict[str, int | str] = {
     # The kernel's own checks are taken away, so that a probe that is blocked is blocked by the air gap.
     "ipv4/conf/all/rp_filter": 0, "ipv4/conf/default/rp_filter": 0,
     "ipv4/conf/all/accept_local": 1, "ipv4/conf/default/accept_local": 1,
@@ -69,6 +69,8 @@ class Lab:
         self.macvlan = make_namespace(cleanup, "macvlan")
         for ns in (self.world, self.far, self.host):
             ns.sysctl(_OPEN_SYSCTLS)
+            # Ports that the kernel gives out must not look like a probe's own.
+            ns.sysctl({"ipv4/ip_local_port_range": "10000 19999"})
         self._wires()
         self.containers: dict[str, Container] = {}
         # A loopback address, as systemd-resolved writes it: then dockerd asks from the host's namespace.

@@ -1,13 +1,13 @@
 """What a probe sends, read from its text, by the sockets that everybody has.
 
     tcp TARGET:PORT [from SOURCE[:PORT]] [uid N] [bulk BYTES] [lsrr HOP]
-    udp TARGET:PORT [from SOURCE[:PORT]] [uid N] [size BYTES] [broadcast]
+    udp TARGET:PORT [from SOURCE[:PORT]] [uid N] [size BYTES] [broadcast] [after N]
     ping TARGET [from SOURCE]
     dns SERVER
     raw ... and frame ...  see crafted.py
 
 A source or target is a name of world.NAMES, a container's name, or an address.
-The source port `dnat`, `dnat-l` or `snat` is one that a foreign translation
+`after N`: user N had that very socket before, and used it. The source port `dnat`, `dnat-l` or `snat` is one that a foreign translation
 waits for (world.FOREIGN_PORTS).
 """
 
@@ -237,8 +237,14 @@ class Sender:
         size = words.number("size") or 0
         broadcast = words.flag("broadcast")
         device = words.option("on")
+        before = words.number("after")
         sock, target, _ = self._socket(ns, words, tag)
         words.done()
+        if before is not None:
+            with ns.socket(sock.family, socket.SOCK_DGRAM, uid=before) as earlier:
+                earlier.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                earlier.bind(("", tag.port))
+                earlier.sendto(b"mine", (str(target[0]), target[1]))
         try:
             if broadcast:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)

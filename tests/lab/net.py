@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 CLONE_NEWNET = 0x40000000
-NETNS_DIR = "/var/run/netns"
+NETNS_DIR = "/run/netns"
 PREFIX = f"ag{os.getpid()}"
 
 _libc = ctypes.CDLL(None, use_errno=True)

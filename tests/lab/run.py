@@ -77,4 +77,8 @@ def _report(results: list[Result], seconds: float, verbose: bool) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("interrupted; everything is taken down")
+        sys.exit(130)

@@ -7,8 +7,8 @@
     raw ... and frame ...  see crafted.py
 
 A source or target is a name of world.NAMES, a container's name, or an address.
-`after N`: user N had that very socket before, and used it. The source port `dnat`, `dnat-l` or `snat` is one that a foreign translation
-waits for (world.FOREIGN_PORTS).
+`after N`: user N had that very port before, and used it. The source port `dnat`,
+`dnat-l` or `snat` is one that a foreign translation waits for (world.FOREIGN_PORTS).
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ import struct
 from dataclasses import dataclass
 
 from net import LabError, Namespace
-from packets import PORTS, Address, address
+from packets import PORTS, Address, address, checksum
 from servers import BULK, Servers
 from world import FOREIGN_PORTS, Lab
 
 ICMP_ECHO, ICMPV6_ECHO = 8, 128
-IP_BIND_ADDRESS_NO_PORT = 24
 
 
 _numbers = itertools.count(1)
@@ -274,11 +273,9 @@ class Sender:
         try:
             if source:
                 sock.bind((str(words.address(source)), 0))
-            from packets import checksum
-            head = struct.pack("!BBHHH", kind, 0, 0, tag.port, 1)
             # The kernel fills in the checksum of ICMPv6, for it knows the source address.
-            head = struct.pack("!BBHHH", kind, 0, checksum(head + tag.mark) if family == socket.AF_INET else 0,
-                               tag.port, 1)
+            total = checksum(struct.pack("!BBHHH", kind, 0, 0, tag.port, 1) + tag.mark) if target.version == 4 else 0
+            head = struct.pack("!BBHHH", kind, 0, total, tag.port, 1)
             sock.sendto(head + tag.mark, (str(target), 0))
 
             async def reply() -> bool:

@@ -11,9 +11,11 @@ try to dial a container.
 
 from __future__ import annotations
 
+import os
+
 from containers import BRIDGES, Container, Engine, LATE_LOOSE, LATE_NAMED, first_containers, late_containers
 from docker import Docker
-from net import Cleanup, Namespace, connect, make_namespace
+from net import Cleanup, LabError, Namespace, connect, make_namespace
 from plain import Plain
 
 # Who is where. A name with a 6 is the same party over IPv6.
@@ -107,6 +109,8 @@ class Lab:
 
     def bridge_filter(self, on: bool) -> None:
         """Switches br_netfilter: whether frames inside a bridge pass the IP chains."""
+        if not os.path.exists("/proc/sys/net/bridge"):
+            raise LabError("br_netfilter is not loaded: `modprobe br_netfilter` first")
         self.host.sysctl({f"bridge/bridge-nf-call-{kind}": int(on) for kind in ("iptables", "ip6tables", "arptables")})
 
     def listen_by_hand(self, on: bool) -> None:
@@ -151,7 +155,8 @@ class Lab:
         self.world.ip(
             *(f"addr add {NAMES[name]}/24 dev w0" for name in on_wire),
             *(f"addr add {NAMES[name + '6']}/64 dev w0 nodad" for name in on_wire if name + "6" in NAMES),
-            "addr add fe80::66/64 dev w0 nodad", "addr add 198.51.100.129/25 dev w1", f"addr add {NAMES['stranger-eth1']}/25 dev w1",
+            "addr add fe80::66/64 dev w0 nodad", "addr add 198.51.100.129/25 dev w1",
+            f"addr add {NAMES['stranger-eth1']}/25 dev w1",
             "addr add 2001:db8:0:5::1/64 dev w1 nodad",
             *(f"addr add {NAMES[name]} dev lo" for name in here
               if name.rstrip("6") not in on_wire and name != "stranger-eth1"),

@@ -9,14 +9,15 @@ use super::matches::{
     not_translated, original, padded_name, payload, protocol_number, reply,
     source_is_behind_interface, translated,
 };
-use super::{Compiler, Hooks, PRIORITY_BRIDGE, filter, identifier, small_set};
+use super::{Compiler, Hooks, PRIORITY_BRIDGE, ROUTED, filter, identifier, small_set};
 use crate::graph::{
     Chain, ChainPolicy, CtKey, DataType, Elements, Family, Hook, MetaKey, OriginId, PayloadBase,
     Rule, Section, Selector, Set, Statement, Table,
 };
 use crate::policy::{BridgeExemption, PortRange, Proto};
 
-/// The chain for flows between containers of one bridge that a pattern means.
+/// The chain for flows between containers of one bridge that has no rule of its
+/// own.
 const SAME_BRIDGE: &str = "same-bridge";
 
 impl<'a> Compiler<'a> {
@@ -53,8 +54,8 @@ impl<'a> Compiler<'a> {
                 not_if(bridge.isolate)
             );
             if bridge.isolate && bridge.name.is_pattern() {
-                // Between two bridges of the pattern nothing passes anyway.
-                continue;
+                // The two names may be of two bridges.
+                rule.push(goto(ROUTED));
             } else if bridge.isolate {
                 rule.extend(drop_counted());
             } else if bridge.name.is_pattern() {
@@ -66,12 +67,15 @@ impl<'a> Compiler<'a> {
                 .forward
                 .rule(Rule::new(rule).comment(comment).origin(*origin));
         }
-        if exemptions
-            .iter()
-            .any(|(bridge, _)| bridge.name.is_pattern() && !bridge.isolate)
-        {
-            table.chains.push(same_bridge());
-        }
+        // A bridge that is not named has no way out; inside it frames are free.
+        let bridge = |kind| is(Selector::Meta(kind), padded_name("bridge"));
+        hooks.forward.say([
+            bridge(MetaKey::IifKind),
+            bridge(MetaKey::OifKind),
+            jump(SAME_BRIDGE),
+        ]);
+        hooks.forward.say([goto(ROUTED)]);
+        table.chains.push(same_bridge());
     }
 
     pub(super) fn bridge_exemptions(&mut self, hooks: &mut Hooks, table: &mut Table) {
@@ -262,7 +266,7 @@ fn ordinary_flow(ip: Ip) -> [Statement; 2] {
     ]
 }
 
-/// Flows between containers of one bridge that a pattern means. That both
+/// Flows between containers of one bridge, of whatever name. That both
 /// interfaces are the same cannot be asked; that the packet is routed back to
 /// where it came from can. What no router forwards is inside a bridge anyway:
 /// limited broadcast and the groups of the link.

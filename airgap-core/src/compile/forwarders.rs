@@ -83,8 +83,8 @@ impl Compiler<'_> {
             let origin = self.origin(Section::Forward, index, forwarder.place);
             self.forwarder(forwarder, origin, &mut chains, table);
         }
-        hooks.forward.say(when(vec![original()], OPENED));
-        hooks.forward.say(when(vec![reply()], REPLIES));
+        hooks.routed.say(when(vec![original()], OPENED));
+        hooks.routed.say(when(vec![reply()], REPLIES));
         if !chains.snat.rules.is_empty() {
             table.chains.push(chains.snat);
         }

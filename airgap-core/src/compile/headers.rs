@@ -5,13 +5,19 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use super::matches::{
     ICMP_CODE, ICMP_TYPE, Ip, accept, compare, destination_address, drop_counted, goto, has_header,
-    in_network, ip_version, is, jump, l4proto, masked, payload, return_, source_address,
-    state_related,
+    in_network, in_set, ip_version, is, jump, l4proto, masked, named, padded_name, payload,
+    return_, source_address, source_is_behind_interface, state_related,
 };
-use super::{Compiler, Hooks, icmp, when};
-use crate::graph::{Chain, Cmp, Exthdr, MetaKey, PayloadBase, Rule, Selector, Statement, Table};
+use super::{Compiler, Hooks, icmp, small_set, when};
+use crate::graph::{
+    Chain, Cmp, DataType, Exthdr, MetaKey, PayloadBase, Rule, Selector, Statement, Table,
+};
 
 const HEADERS: &str = "headers";
+/// The chain that asks where a new flow comes from.
+pub(super) const SOURCE: &str = "source";
+/// The set of the uplinks that the policy names.
+const UPLINKS: &str = "uplinks";
 
 /// Types of ICMP, RFC 792, and ICMPv6, RFC 4443 and RFC 4861.
 const ECHO_REPLY: u8 = 0;
@@ -71,7 +77,7 @@ impl Compiler<'_> {
         let neighbours = |chain: &str| when(icmp(Ip::V6).to_vec(), chain);
         hooks.input.say(neighbours("neighbours-in"));
         hooks.output.say(neighbours("neighbours-out"));
-        for chain in [&mut hooks.input, &mut hooks.forward, &mut hooks.output] {
+        for chain in [&mut hooks.input, &mut hooks.routed, &mut hooks.output] {
             chain.say([jump(HEADERS)]);
         }
         table.chains.extend([
@@ -88,40 +94,59 @@ impl Compiler<'_> {
         table
             .chains
             .push(self.uplink_chain("to-uplink", MetaKey::Oifname, MetaKey::OifKind));
+        table.chains.push(self.source_chain());
         if let Some(uplinks) = &self.policy.host.uplinks {
-            let names: Vec<_> = uplinks
-                .iter()
-                .map(|name| super::matches::padded_name(name))
-                .collect();
-            table.sets.push(super::small_set(
-                "uplinks",
-                crate::graph::DataType::Ifname,
-                &names,
-            ));
+            let names: Vec<_> = uplinks.iter().map(|name| padded_name(name)).collect();
+            table
+                .sets
+                .push(small_set(UPLINKS, DataType::Ifname, &names));
         }
     }
 
-    /// A chain that accepts on uplinks and returns on other interfaces. Where
-    /// no uplinks are named, a bridge is none: a container could pose as the
-    /// network's router or DHCP server.
+    /// A chain that accepts on uplinks and returns on other interfaces.
     fn uplink_chain(&self, name: &str, interface: MetaKey, kind: MetaKey) -> Chain {
         let mut chain = Chain::regular(name);
-        if self.policy.host.uplinks.is_some() {
-            chain.say([
-                super::matches::in_set(Selector::Meta(interface), "uplinks"),
-                accept(),
-            ]);
-        } else {
-            chain.say([
-                is(Selector::Meta(kind), super::matches::padded_name("bridge")),
-                return_(),
-            ]);
-            for bridge in &self.policy.bridge {
-                chain.say([super::matches::named(interface, &bridge.name), return_()]);
+        if self.policy.host.uplinks.is_none() {
+            for condition in self.no_uplink(interface, kind) {
+                chain.say([condition, return_()]);
             }
             chain.say([accept()]);
+        } else {
+            chain.say([in_set(Selector::Meta(interface), UPLINKS), accept()]);
         }
         chain
+    }
+
+    /// The chain that asks whether a new flow comes from where its source can
+    /// be: a container could else pose as the administrator. Uplinks are
+    /// trusted with that, since their routes may be asymmetric.
+    fn source_chain(&self) -> Chain {
+        let mut chain = Chain::regular(SOURCE);
+        let mut conditions = vec![Vec::new()];
+        if self.policy.host.uplinks.is_none() {
+            conditions = self
+                .no_uplink(MetaKey::Iifname, MetaKey::IifKind)
+                .into_iter()
+                .map(|condition| vec![condition])
+                .collect();
+        } else {
+            chain.say([in_set(Selector::Meta(MetaKey::Iifname), UPLINKS), return_()]);
+        }
+        for mut rule in conditions {
+            rule.push(source_is_behind_interface(false));
+            rule.extend(drop_counted());
+            chain.rule(Rule::new(rule).comment("spoofed source"));
+        }
+        chain
+    }
+
+    /// What shows, where no uplinks are named, that an interface is none. A
+    /// bridge is none: a container could pose as the network's router or DHCP
+    /// server.
+    fn no_uplink(&self, interface: MetaKey, kind: MetaKey) -> Vec<Statement> {
+        let mut conditions = vec![is(Selector::Meta(kind), padded_name("bridge"))];
+        conditions.extend(self.policy.bridge.iter().map(|b| named(interface, &b.name)));
+        conditions
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::headers::LINK_LOCAL;
+use super::headers::{LINK_LOCAL, SOURCE};
 use super::matches::{
     DESTINATION_PORT, Ip, SOURCE_PORT, TCP, UDP, accept, compare, destination_address,
     destination_is_local, drop_counted, flow_protocol, goto, in_network, ip_version, is, jump,
@@ -210,16 +210,13 @@ impl Compiler<'_> {
         // Docker translates the dialled port before routing, so that such a
         // flow is forwarded, and only what was translated is meant.
         for (via, chain) in chains {
-            hooks.forward.say(when(
-                vec![
-                    translated(),
-                    original(),
-                    named(MetaKey::Oifname, via),
-                    source_is_behind_interface(true),
-                ],
-                &chain.name,
-            ));
-            hooks.forward.say(when(
+            for to in [SOURCE, &chain.name] {
+                hooks.routed.say(when(
+                    vec![translated(), original(), named(MetaKey::Oifname, via)],
+                    to,
+                ));
+            }
+            hooks.routed.say(when(
                 vec![translated(), reply(), named(MetaKey::Iifname, via)],
                 &chain.name,
             ));
@@ -422,9 +419,7 @@ fn echo_from(from: &AddressAlternative, verdict: Statement) -> Vec<Statement> {
 
 /// What a flow that is opened to the host must be besides having an opening:
 /// dialled at an address of the host's own, which rules out broadcasts, and at
-/// none that only the host itself may dial; from an address that belongs
-/// behind the interface by which it comes, so that a container cannot pose as
-/// the administrator.
+/// none that only the host itself may dial; from no spoofed source.
 fn arrive() -> Chain {
     let mut chain = Chain::regular(ARRIVE);
     let loopback = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0));
@@ -437,9 +432,7 @@ fn arrive() -> Chain {
     let mut foreign = vec![destination_is_local(false)];
     foreign.extend(drop_counted());
     chain.rule(Rule::new(foreign).comment("not to an address of the host"));
-    let mut spoofed = vec![source_is_behind_interface(false)];
-    spoofed.extend(drop_counted());
-    chain.rule(Rule::new(spoofed).comment("spoofed source"));
+    chain.say([jump(SOURCE)]);
     chain.say([accept()]);
     chain
 }
@@ -449,6 +442,9 @@ fn arrive() -> Chain {
 /// opened so is labelled, and lives by its label.
 fn opened_by_user(uid: u32, allow: &str, hooks: &mut Hooks, table: &mut Table) {
     let mut out = Chain::regular(format!("{allow}-out"));
+    // Another's socket that took the port over after the first was closed.
+    let of_another_user = compare(Selector::Meta(MetaKey::SkUid), Cmp::Neq, uid.to_ne_bytes());
+    out.say([of_another_user, return_()]);
     out.say(when(vec![opened_by(uid)], allow));
     let of_user = || {
         [

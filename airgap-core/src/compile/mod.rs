@@ -30,6 +30,9 @@ use crate::graph::{
 use crate::policy::{Address, Place, Policy};
 use crate::surroundings::Surroundings;
 
+/// The chain that decides about what is forwarded.
+const ROUTED: &str = "routed";
+
 /// Filter chains run behind those at the usual priority 0, so that they see
 /// what other programs made of a packet.
 const PRIORITY_FILTER: i32 = 10;
@@ -87,10 +90,14 @@ struct Compiler<'a> {
     hash: String,
 }
 
-/// The base chains of the inet table while they are put together.
+/// The chains of the inet table that openings add to, while they are put
+/// together.
 struct Hooks {
     input: Chain,
+    /// Frames inside one bridge, then on to `routed`.
     forward: Chain,
+    /// What the host forwards from one interface to another.
+    routed: Chain,
     output: Chain,
     postrouting: Chain,
 }
@@ -204,6 +211,7 @@ impl<'a> Compiler<'a> {
         let mut hooks = Hooks {
             input: filter("input", Hook::Input, PRIORITY_FILTER, ChainPolicy::Drop),
             forward: filter("forward", Hook::Forward, PRIORITY_FILTER, ChainPolicy::Drop),
+            routed: Chain::regular(ROUTED),
             output: filter("output", Hook::Output, PRIORITY_FILTER, ChainPolicy::Drop),
             postrouting: filter(
                 "postrouting",
@@ -239,14 +247,15 @@ impl<'a> Compiler<'a> {
 
         for (chain, what) in [
             (&mut hooks.input, "in"),
-            (&mut hooks.forward, "across"),
+            (&mut hooks.routed, "across"),
             (&mut hooks.output, "out"),
         ] {
             chain.rule(Rule::new(drop_counted().to_vec()).comment(format!("no opening {what}")));
         }
         table
             .chains
-            .extend([hooks.input, hooks.forward, hooks.output, hooks.postrouting]);
+            .extend([hooks.input, hooks.forward, hooks.routed]);
+        table.chains.extend([hooks.output, hooks.postrouting]);
         table
     }
 }

@@ -8,7 +8,7 @@ use super::headers::{
 use super::host::Way;
 use super::matches::{
     ETHER_TYPE, ICMP_CODE, ICMP_TYPE, Ip, accept, destination_address, drop_counted, frame_of,
-    goto, has_header, in_network, is, l4proto, payload, protocol_number,
+    goto, has_header, in_network, is, l4proto, masked, payload, protocol_number,
 };
 use super::services::{Addresses, Services, View};
 use super::{Compiler, identifier, single};
@@ -136,7 +136,7 @@ impl Compiler<'_> {
             let (chain, fragment) = match addresses.ip {
                 Ip::V4 => (
                     &mut *v4,
-                    super::matches::masked(
+                    masked(
                         payload(PayloadBase::Network, 6, 2),
                         [0x1f, 0xff],
                         Cmp::Neq,
@@ -145,7 +145,7 @@ impl Compiler<'_> {
                 ),
                 Ip::V6 => (
                     &mut *v6,
-                    super::matches::masked(
+                    masked(
                         Selector::Exthdr(Exthdr::Ip6FragmentOffset),
                         [0xff, 0xf8],
                         Cmp::Neq,
@@ -258,17 +258,18 @@ impl PortsOf {
     const ALL: [Self; 4] = [Self::Allows, Self::Resolvers, Self::Forwards, Self::Admits];
 }
 
-/// As in the chain `headers`.
+/// As in the chain `headers`. The kernel finds no IPv4 options from here, so
+/// that a header with any is dropped; what the host sends has none.
 fn source_routes(v4: &mut Chain, v6: &mut Chain) {
-    for (chain, ip, headers) in [
-        (v4, Ip::V4, [Exthdr::IpLsrr, Exthdr::IpSsrr].as_slice()),
-        (v6, Ip::V6, &[Exthdr::Ip6Routing]),
-    ] {
-        for header in headers {
-            let mut rule = vec![frame_of(ip), has_header(*header)];
-            rule.extend(drop_counted());
-            chain.rule(Rule::new(rule).comment("source route"));
-        }
+    let header_length = payload(PayloadBase::Network, 0, 1);
+    let options = vec![
+        frame_of(Ip::V4),
+        masked(header_length, [0x0f], Cmp::Gt, [5]),
+    ];
+    let routing = vec![frame_of(Ip::V6), has_header(Exthdr::Ip6Routing)];
+    for (chain, mut rule) in [(v4, options), (v6, routing)] {
+        rule.extend(drop_counted());
+        chain.rule(Rule::new(rule).comment("source route"));
     }
 }
 

@@ -73,7 +73,7 @@ pub fn run(arguments: Arguments) -> Result<u8, Failure> {
             match format {
                 Format::Nft => print::text(&graph)?,
                 Format::Json => print::json(&graph)?,
-                Format::Dot => print::text(&graph.to_dot())?,
+                Format::Dot => print::text(graph.to_dot())?,
             }
         }
         Command::Schema => print::json(&schema())?,

@@ -147,10 +147,10 @@ impl Surroundings {
 
     /// The devices that are ports of the bridges for which `is_meant` answers
     /// true.
-    pub(crate) fn ports_of<'a>(
-        &'a self,
+    pub(crate) fn ports_of(
+        &self,
         is_meant: impl Fn(&Device) -> bool,
-    ) -> impl Iterator<Item = &'a Device> {
+    ) -> impl Iterator<Item = &Device> {
         let bridges: Vec<u32> = self
             .devices
             .iter()

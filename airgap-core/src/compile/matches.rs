@@ -192,7 +192,7 @@ pub(super) fn port_in(left: Selector, ports: PortRange) -> Statement {
 /// A name padded with zeros to 16 bytes, as the kernel compares it.
 pub(super) fn padded_name(name: &str) -> Vec<u8> {
     let mut bytes = name.as_bytes().to_vec();
-    bytes.resize(MetaKey::Iifname.len(), 0);
+    bytes.resize(MetaKey::Iifname.width(), 0);
     bytes
 }
 

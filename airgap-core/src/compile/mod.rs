@@ -127,7 +127,7 @@ fn filter(name: &str, hook: Hook, priority: i32, policy: ChainPolicy) -> Chain {
 
 /// A set of values that are known when it is declared.
 fn small_set(name: &str, key: DataType, values: &[Vec<u8>]) -> Set {
-    let width = crate::graph::field_width(key.len());
+    let width = crate::graph::field_width(key.width());
     let padded: Vec<Vec<u8>> = values
         .iter()
         .map(|value| {

@@ -48,7 +48,7 @@ impl DataType {
 
     /// The bytes of a value without padding.
     #[must_use]
-    pub fn len(self) -> usize {
+    pub fn width(self) -> usize {
         match self {
             Self::InetProto => 1,
             Self::InetService => 2,

@@ -26,7 +26,7 @@ impl Set {
     /// The width of a key in bytes.
     #[must_use]
     pub fn key_width(&self) -> usize {
-        self.key.iter().map(|t| field_width(t.len())).sum()
+        self.key.iter().map(|t| field_width(t.width())).sum()
     }
 
     /// Whether a key has more than one field.
@@ -53,8 +53,8 @@ impl Set {
     ) -> impl Iterator<Item = (DataType, &'a [u8])> {
         let mut offset = 0;
         self.key.iter().map(move |t| {
-            let field = key.get(offset..offset + t.len()).unwrap_or_default();
-            offset += field_width(t.len());
+            let field = key.get(offset..offset + t.width()).unwrap_or_default();
+            offset += field_width(t.width());
             (*t, field)
         })
     }

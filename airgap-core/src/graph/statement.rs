@@ -235,7 +235,7 @@ impl MetaKey {
 
     /// The bytes of its value.
     #[must_use]
-    pub fn len(self) -> usize {
+    pub fn width(self) -> usize {
         match self {
             Self::NfProto | Self::L4Proto => 1,
             Self::Protocol => 2,
@@ -285,7 +285,7 @@ impl CtKey {
 
     /// The bytes of its value.
     #[must_use]
-    pub fn len(self) -> usize {
+    pub fn width(self) -> usize {
         match self {
             Self::Direction | Self::Protocol => 1,
             Self::ProtoSrc | Self::ProtoDst => 2,
@@ -412,10 +412,10 @@ impl Exthdr {
 impl Selector {
     /// The bytes of its value.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn width(&self) -> usize {
         match self {
-            Self::Meta(key) => key.len(),
-            Self::Ct(key, _) => key.len(),
+            Self::Meta(key) => key.width(),
+            Self::Ct(key, _) => key.width(),
             Self::Payload { len, .. } => *len as usize,
             Self::Fib(FibFlags(flags), _) if flags & FibFlags::PRESENT != 0 => 1,
             Self::Fib(..) => 4,

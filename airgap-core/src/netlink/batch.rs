@@ -342,7 +342,7 @@ fn write_element(set: &Set, element: &[u8], list: &mut Writer) {
     // A register holds a value that is shorter than 4 bytes without padding
     // when it is the whole key.
     let exact = |key: &[u8]| match set.key.as_slice() {
-        [one] => key.get(..one.len()).unwrap_or_default().to_vec(),
+        [one] => key.get(..one.width()).unwrap_or_default().to_vec(),
         _ => key.to_vec(),
     };
     let key = |w: &mut Writer, kind: u16, key: &[u8]| {
@@ -394,7 +394,7 @@ fn write_set(set: &Set, w: &mut Writer) {
     }
     let key_type = set.key.iter().fold(0, |sum, t| sum << 6 | t.number());
     let key_len = match set.key.as_slice() {
-        [one] => one.len(),
+        [one] => one.width(),
         _ => set.key_width(),
     };
     w.text(attr::SET_TABLE, TABLE_NAME)
@@ -418,7 +418,7 @@ fn write_set(set: &Set, w: &mut Writer) {
                         w.nest(attr::LIST_ELEM, |w| {
                             w.be32(
                                 attr::SET_FIELD_LEN,
-                                u32::try_from(field.len()).unwrap_or(u32::MAX),
+                                u32::try_from(field.width()).unwrap_or(u32::MAX),
                             );
                         });
                     }

@@ -145,7 +145,7 @@ impl ElementCollector {
 
     pub fn finish(mut self, set: &Set) -> Elements {
         let width = set.key_width();
-        let len = set.key.first().map_or(0, |t| t.len());
+        let len = set.key.first().map_or(0, |t| t.width());
         let stride = if set.interval { 2 * width } else { width };
         self.bounds.sort();
         let mut bounds = self.bounds.iter().peekable();
@@ -392,7 +392,7 @@ impl Raiser<'_> {
                 return None;
             };
             key.push(*selector);
-            slot += field_width(selector.len()) / 4;
+            slot += field_width(selector.width()) / 4;
         }
         self.say(Statement::Lookup {
             key,

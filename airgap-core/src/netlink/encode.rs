@@ -61,7 +61,7 @@ pub(super) fn encode(statement: &Statement, out: &mut Vec<AnyExpression>) {
             let mut slot = 0;
             for selector in key {
                 out.push(load(selector, slot));
-                slot += field_width(selector.len()) / 4;
+                slot += field_width(selector.width()) / 4;
             }
             let mut attributes = vec![
                 (sys::NFTNL_EXPR_LOOKUP_SREG, Attribute::U32(register_of(0))),

@@ -381,7 +381,7 @@ pub(crate) fn knows_bridge_names() -> Result<bool, Error> {
         left: Selector::Meta(MetaKey::IbrName),
         mask: None,
         op: Cmp::Eq,
-        right: vec![0; MetaKey::IbrName.len()],
+        right: vec![0; MetaKey::IbrName.width()],
     };
     let rule = Rule::new(vec![asks_for_name]);
     let operations = [

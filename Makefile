@@ -1,0 +1,50 @@
+# Everything is made, tried and tested from here. As root on Debian 12 with
+# Rust and Python; `make test` and `make demo` install what else they need.
+
+CARGO_TARGET_DIR ?= $(CURDIR)/target
+export CARGO_TARGET_DIR
+AIRGAP = $(CARGO_TARGET_DIR)/release/airgap
+
+.PHONY: build demo test lint unit cli lab bench test-debian12 packages packages-build clean
+
+build: packages-build
+	cargo build --release --locked
+
+# What the build needs of Debian.
+packages-build:
+	scripts/packages libnftnl-dev libmnl-dev pkg-config gcc
+
+# What the tests and the demonstration need besides.
+packages: packages-build
+	scripts/packages nftables iptables iproute2 docker.io busybox-static strace util-linux python3 tcpdump
+
+demo: packages build
+	python3 tests/lab/demo.py --airgap $(AIRGAP)
+
+test: packages lint unit build cli lab
+
+lint: packages-build
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+unit: packages-build
+	cargo test --workspace --locked
+
+cli: packages build
+	python3 tests/cli/run.py
+
+lab: packages build
+	python3 tests/lab/run.py --airgap $(AIRGAP) --variant all
+
+# Figures against `nft -f` in the same run.
+bench: packages build
+	python3 benches/apply_100k.py
+
+# The kernel that most hosts run, in qemu under software emulation.
+test-debian12: packages build
+	tests/debian12/run --airgap $(AIRGAP) --share tests -- python3 /share/tests/debian12/probe.py
+	tests/debian12/run --airgap $(AIRGAP) --share tests -- \
+		python3 /share/tests/lab/run.py --airgap /usr/bin/airgap --containers plain --variant a,e
+
+clean:
+	cargo clean

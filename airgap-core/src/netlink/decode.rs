@@ -446,3 +446,112 @@ impl Raiser<'_> {
         self.say(Statement::Dnat(NatTarget { address, port }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a test may fail that way
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::netlink::attr::Writer;
+    use crate::netlink::socket::messages;
+
+    /// A rule as the kernel sends it: `meta l4proto tcp accept`.
+    fn sample() -> Vec<u8> {
+        let mut w = Writer::default();
+        w.text(attr::RULE_TABLE, "airgap")
+            .text(attr::RULE_CHAIN, "input")
+            .be64(attr::RULE_HANDLE, 7)
+            .nest(attr::RULE_EXPRESSIONS, |w| {
+                w.nest(attr::LIST_ELEM, |w| {
+                    w.text(1, "meta").nest(2, |w| {
+                        w.be32(1, 1).be32(2, MetaKey::L4Proto as u32);
+                    });
+                });
+                w.nest(attr::LIST_ELEM, |w| {
+                    w.text(1, "cmp").nest(2, |w| {
+                        w.be32(1, 1).be32(2, 0).nest(3, |w| {
+                            w.bytes(attr::DATA_VALUE, &[6]);
+                        });
+                    });
+                });
+                w.nest(attr::LIST_ELEM, |w| {
+                    w.text(1, "immediate").nest(2, |w| {
+                        w.be32(1, 0).nest(2, |w| {
+                            w.nest(2, |w| {
+                                w.be32(1, 1);
+                            });
+                        });
+                    });
+                });
+            });
+        w.0
+    }
+
+    fn decode_all(bytes: &[u8]) {
+        let a = Attributes(bytes);
+        let _ = table(Family::Inet, a);
+        let _ = chain(Family::Inet, a);
+        let mut sets = Vec::new();
+        if let Some(set) = set(a) {
+            let mut collector = ElementCollector::default();
+            collector.message(&set, a);
+            let _ = collector.finish(&set);
+            sets.push(set);
+        }
+        let _ = rule(a, &sets);
+        for message in messages(bytes) {
+            let _ = message.error();
+        }
+    }
+
+    #[test]
+    fn a_rule_is_read_as_it_was_written() {
+        let bytes = sample();
+        let (chain, rule) = rule(Attributes(&bytes), &[]).unwrap();
+        assert_eq!(chain, "input");
+        assert_eq!(rule.handle.0, 7);
+        assert_eq!(crate::graph::rule_text(&rule), "meta l4proto tcp accept");
+    }
+
+    #[test]
+    fn an_expression_without_a_word_is_kept_as_unknown() {
+        let mut w = Writer::default();
+        w.text(attr::RULE_CHAIN, "input")
+            .nest(attr::RULE_EXPRESSIONS, |w| {
+                w.nest(attr::LIST_ELEM, |w| {
+                    w.text(1, "quantum").bytes(2, &[1, 2, 3, 4]);
+                });
+            });
+        let (_, rule) = rule(Attributes(&w.0), &[]).unwrap();
+        let expected = Statement::Unknown {
+            name: "quantum".to_owned(),
+            data: vec![1, 2, 3, 4],
+        };
+        assert_eq!(rule.statements, [expected]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+
+        #[test]
+        fn no_bytes_make_the_decoder_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            decode_all(&bytes);
+        }
+
+        #[test]
+        fn no_damage_makes_the_decoder_panic(
+            damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let mut bytes = sample();
+            for (place, value) in damage {
+                let place = place.index(bytes.len());
+                bytes[place] = value;
+            }
+            bytes.truncate(cut.index(bytes.len() + 1));
+            decode_all(&bytes);
+        }
+    }
+}

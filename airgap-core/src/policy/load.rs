@@ -219,17 +219,13 @@ impl Policy {
 fn from_text(text: &str, name: &str, form: Form) -> Result<Policy, PolicyError> {
     let source = Source::new(name, text.strip_prefix('\u{feff}').unwrap_or(text));
     if source.text().trim().is_empty() {
-        let fault = match form {
-            Form::Toml => Fault::new("the policy is empty", "expected `version = 1`"),
-            Form::Json => Fault::new("the policy is empty", "expected `{\"version\": 1}`"),
+        let least = match form {
+            Form::Toml => "version = 1",
+            Form::Json => "{\"version\": 1}",
         };
-        return Err(refused(
-            Arc::new(source),
-            [(
-                Span::default(),
-                fault.help("a policy without openings is `version = 1` alone"),
-            )],
-        ));
+        let fault = Fault::new("the policy is empty", format!("expected `{least}`"))
+            .help(format!("a policy without openings is `{least}` alone"));
+        return Err(refused(Arc::new(source), [(Span::default(), fault)]));
     }
     let source = Arc::new(source);
     let tree = match form {

@@ -32,7 +32,11 @@ error: unknown key `resolver`
 fn coloured() {
     let error = refused(Policy::from_toml("version = 2\n"));
     let coloured = error.render(Style::Coloured);
-    assert!(coloured.contains('\u{1b}'));
+    // The title is red, and bold.
+    assert!(
+        coloured.starts_with("\u{1b}[1m\u{1b}[91merror"),
+        "{coloured:?}"
+    );
     assert!(!error.render(Style::Plain).contains('\u{1b}'));
 }
 

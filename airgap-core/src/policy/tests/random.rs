@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::FULL;
+use super::{FULL, briefs, refused};
 use crate::policy::{Policy, Style};
 
 /// Reads, warns and renders, whatever comes of it.
@@ -160,6 +160,24 @@ fn depth_does_not_overflow_the_stack() {
     ] {
         exercise(text.as_bytes());
     }
+}
+
+#[test]
+fn depth_is_said_where_it_is_too_much() {
+    let toml = Policy::from_toml(&format!("version = 1\na = {}", "[".repeat(200)));
+    assert_eq!(briefs(&refused(toml)), ["2:105 <[> values nest too deep"]);
+    let json = Policy::from_json(&"[".repeat(200));
+    assert_eq!(briefs(&refused(json)), ["1:101 <[> values nest too deep"]);
+    // Dots and brackets of many lines do not add up.
+    let flat = format!(
+        "version = 1\na = [\n{}]\n{}",
+        "[1.5],\n".repeat(500),
+        "[b.c]\n"
+    );
+    assert_eq!(
+        briefs(&refused(Policy::from_toml(&flat))),
+        ["2:1 <a> unknown key `a`", "503:2 <b> unknown key `b`"]
+    );
 }
 
 #[test]

@@ -221,7 +221,10 @@ fn resolvers() {
         &[&format!("allow[0].to[1]: {said}")],
     );
     check(
-        &format!("{host}{}", allow("\"192.0.2.53\"", "port = 853")),
+        &format!(
+            "{host}{}",
+            allow("\"192.0.2.53\"", "port = [\"40-52\", 54, 853]")
+        ),
         &[],
     );
 }

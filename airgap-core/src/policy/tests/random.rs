@@ -176,7 +176,7 @@ fn depth_is_said_where_it_is_too_much() {
     );
     assert_eq!(
         briefs(&refused(Policy::from_toml(&flat))),
-        ["2:1 <a> unknown key `a`", "503:2 <b> unknown key `b`"]
+        ["2:1 <a> unknown key `a`", "504:2 <b> unknown key `b`"]
     );
 }
 

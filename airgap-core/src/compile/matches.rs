@@ -338,7 +338,7 @@ fn routed_back(by: u32, yes: bool) -> Statement {
             FibFlags(by | FibFlags::IIF | FibFlags::PRESENT),
             FibResult::Oif,
         ),
-        [u8::from(yes)],
+        u32::from(yes).to_ne_bytes(),
     )
 }
 

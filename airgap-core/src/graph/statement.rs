@@ -417,7 +417,6 @@ impl Selector {
             Self::Meta(key) => key.width(),
             Self::Ct(key, _) => key.width(),
             Self::Payload { len, .. } => *len as usize,
-            Self::Fib(FibFlags(flags), _) if flags & FibFlags::PRESENT != 0 => 1,
             Self::Fib(..) => 4,
             Self::Exthdr(header) => header.numbers().len as usize,
         }

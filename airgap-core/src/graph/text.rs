@@ -383,8 +383,9 @@ fn write_value(value: &[u8], kind: ValueKind, out: &mut String) {
             Some(5) => "multicast",
             _ => "unspec",
         }),
-        (ValueKind::Presence, &[present]) => {
-            out.push_str(if present == 0 { "missing" } else { "exists" })
+        (ValueKind::Presence, value) => {
+            let absent = value.iter().all(|byte| *byte == 0);
+            out.push_str(if absent { "missing" } else { "exists" });
         }
         (_, value) => write_hex(value, out),
     }

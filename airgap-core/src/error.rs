@@ -24,8 +24,7 @@ pub enum Error {
     NotPermitted,
     /// The kernel has no nf_tables.
     #[error(
-        "this kernel has no nf_tables: it needs CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET (module nf_tables), Linux \
-         5.10 or later"
+        "this kernel has no nf_tables: it needs CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET (module nf_tables)"
     )]
     NoNfTables,
     /// The kernel refused the batch.

@@ -9,7 +9,7 @@ use clap_complete::Shell;
 /// openings its policy names.
 ///
 /// Answers go to standard output, errors and warnings to standard error. Exit
-/// codes: 0 done, or nothing to do; 1 it failed, and the ruleset is as it was;
+/// codes: 0 done, or nothing to do; 1 it failed, and says whether anything was loaded;
 /// 2 bad policy or usage; 3 there is a difference; 4 there is no air gap.
 #[derive(Parser)]
 #[command(

@@ -52,7 +52,7 @@ def main() -> None:
     pairs = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
     with tempfile.TemporaryDirectory(prefix="airgap-bench-") as folder:
-        os.environ["AIRGAP_RUN_DIR"] = folder
+        os.environ["AIRGAP_RUN_DIR"] = os.environ["AIRGAP_STATE_DIR"] = folder
         policy, text = Path(folder, "policy.toml"), Path(folder, "policy.nft")
         with policy.open("w") as out:
             out.write("version = 1\n")

@@ -29,7 +29,8 @@ def main() -> int:
     loader = unittest.defaultTestLoader
     suite = loader.loadTestsFromNames(names) if names else loader.discover(str(HERE), pattern="test_*.py")
     result = unittest.TextTestRunner(verbosity=1).run(suite)
-    failed = len(result.failures) + len(result.errors)
+    # A test of several parts is one test, however many of its parts fail.
+    failed = len({getattr(test, "test_case", test).id() for test, _ in result.failures + result.errors})
     if result.testsRun == 0:
         failed = 1
     print(f"{result.testsRun - failed} passed, {failed} failed")

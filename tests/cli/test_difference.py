@@ -50,6 +50,7 @@ class Difference(Case):
                 sh("nft", "flush", "ruleset")
                 self.airgap("apply", str(example))
                 before = self.ruleset("-a")
+                self.assertIn("table inet airgap", before)
                 self.airgap("plan", same)
                 self.airgap("apply", same)
                 self.assertEqual(self.ruleset("-a"), before)

@@ -134,6 +134,7 @@ class Loading(Case):
         script = f'{AIRGAP} apply "$0" && {AIRGAP} plan "$0" && {AIRGAP} status'
         done = sh("unshare", "-Urn", "sh", "-c", script, path, env=self.environment, check=False)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn("Sealed", done.stdout)
 
     def test_another_namespace(self):
         process = sh("sh", "-c", "unshare -n sleep 60 >/dev/null 2>&1 & echo $!").stdout.strip()
@@ -154,6 +155,7 @@ class Loading(Case):
         self.airgap("apply", self.policy(text))
         self.airgap("plan", self.policy(text))
         self.airgap("status", "--full")
+        self.assertIn("198.51.100.0", self.ruleset())
 
     def test_large_sets_grow_and_shrink(self):
         def pairs(count: int) -> str:
@@ -164,6 +166,8 @@ class Loading(Case):
             self.airgap("apply", pairs(count))
             self.assertEqual(self.airgap("status", "--full").returncode, 0)
             self.airgap("plan", pairs(count))
+            listed = sh("nft", "-j", "list", "set", "inet", "airgap", "allow-tcp-v4").stdout
+            self.assertEqual(listed.count('"concat"'), count)
 
     def test_no_colours_in_a_pipe(self):
         self.assertNotIn("\x1b", self.airgap("plan", self.policy(), code=3).stdout)

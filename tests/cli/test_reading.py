@@ -89,12 +89,14 @@ class Showing(Case):
         for policy in policies:
             with self.subTest(policy.name):
                 text = self.airgap("show", str(policy)).stdout
+                self.assertIn("table inet airgap {", text)
                 sh("nft", "-c", "-f", "-", input=text)
 
     def test_what_is_shown_loads_the_same(self):
         path = self.policy()
         sh("nft", "-f", "-", input=self.airgap("show", path).stdout)
         by_text = self.ruleset()
+        self.assertIn("203.0.113.9", by_text)
         sh("nft", "flush", "ruleset")
         self.airgap("apply", path)
         self.assertEqual(re.sub(r"\s+", " ", self.ruleset()), re.sub(r"\s+", " ", by_text))

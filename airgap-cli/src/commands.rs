@@ -119,12 +119,9 @@ pub fn run(arguments: Arguments) -> Result<u8, Failure> {
             }
         }
         Command::Completions { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Arguments::command(),
-                "airgap",
-                &mut io::stdout(),
-            );
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "airgap", &mut script);
+            print::bytes(&script)?;
         }
         Command::Man => print::manual(Arguments::command())?,
     }

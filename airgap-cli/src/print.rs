@@ -21,6 +21,13 @@ pub fn text(what: impl Display) -> io::Result<()> {
     out.flush()
 }
 
+/// Writes bytes as they are.
+pub fn bytes(what: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(what)?;
+    out.flush()
+}
+
 /// Writes one JSON object.
 pub fn json(what: &impl Serialize) -> io::Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
@@ -57,7 +64,7 @@ pub fn error(failure: &Failure, output: Output) {
         (Failure::Output(error), _) if error.kind() == io::ErrorKind::BrokenPipe => {}
         (Failure::Output(error), _) => eprintln!("airgap: could not write the answer: {error}"),
         (Failure::Library(Error::Policy(error)), Output::Text) => {
-            eprint!("{}", error.render(error_style()))
+            eprintln!("{}", error.render(error_style()))
         }
         (Failure::Library(Error::Policy(error)), Output::Json) => {
             eprintln!(

@@ -6,14 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, BufRead as _};
 use std::net::{IpAddr, ToSocketAddrs};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Unresolved};
 use crate::graph::{Origin, Section};
-use crate::netlink::{Device, devices, knows_bridge_names};
+use crate::netlink::{Device, devices};
 use crate::policy::{Address, Place, Policy, Resolvers, User};
 
 /// What a policy's meaning takes from a host.
@@ -76,11 +76,7 @@ impl Surroundings {
         }
         observed.devices = devices()?;
         if policy.bridge.iter().any(|bridge| bridge.isolate) {
-            observed.bridge_names = match knows_bridge_names() {
-                // Who may not ask does not load anything either.
-                Err(Error::NotPermitted) => true,
-                answer => answer?,
-            };
+            observed.bridge_names = knows_bridge_names();
         }
         Ok(observed)
     }
@@ -161,6 +157,31 @@ impl Surroundings {
             .iter()
             .filter(move |d| d.master.is_some_and(|master| bridges.contains(&master)))
     }
+}
+
+/// The part of the kernel by which rules of family bridge ask for the name of
+/// the bridge.
+const BRIDGE_NAMES: &str = "nft_meta_bridge";
+
+/// Whether this kernel has that part, as a module or built in: by the lists
+/// that come with its modules, else by its own symbols. Asked without sending
+/// anything to nf_tables. If a list is wrong the kernel refuses the rules, and
+/// nothing is loaded.
+fn knows_bridge_names() -> bool {
+    let lists = |release: &str| {
+        ["modules.dep", "modules.builtin"].map(|list| format!("/lib/modules/{release}/{list}"))
+    };
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    lists(release.trim())
+        .iter()
+        .map(String::as_str)
+        .chain(["/proc/kallsyms"])
+        .any(|path| {
+            fs::File::open(path).is_ok_and(|file| {
+                let mut lines = io::BufReader::new(file).lines();
+                lines.any(|line| line.is_ok_and(|line| line.contains(BRIDGE_NAMES)))
+            })
+        })
 }
 
 fn origin(section: Section, index: usize, place: Place) -> Origin {

@@ -13,4 +13,4 @@ mod socket;
 pub(crate) use batch::{Batch, Operation, Position};
 pub use route::Device;
 pub(crate) use route::devices;
-pub(crate) use socket::{Depth, Kernel, knows_bridge_names};
+pub(crate) use socket::{Depth, Kernel};

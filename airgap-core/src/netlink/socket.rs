@@ -9,14 +9,11 @@ use nftnl::nftnl_sys::libc;
 use nix::sys::socket::{MsgFlags, NetlinkAddr, sendmsg, setsockopt, sockopt};
 
 use super::attr::{Attributes, Writer};
-use super::batch::{Batch, Operation, Position, attr, element_at};
+use super::batch::{Batch, Operation, attr, element_at};
 use super::decode::{self, ElementCollector};
 use super::ffi;
 use crate::error::{Error, KernelError};
-use crate::graph::{
-    BaseChain, Chain, ChainPolicy, ChainType, Cmp, Family, Hook, MetaKey, Origins, Rule, RuleGraph,
-    Selector, Set, Statement, TABLE_NAME, Table,
-};
+use crate::graph::{Family, Origins, RuleGraph, Set, TABLE_NAME, Table};
 
 /// A socket to nf_tables of the network namespace in which it was opened.
 pub(crate) struct Kernel {
@@ -358,59 +355,6 @@ impl Kernel {
             }
         }
     }
-}
-
-/// Whether rules of family bridge can ask for the name of the bridge (module
-/// nft_meta_bridge). The kernel is shown such a rule in a batch that also
-/// deletes a set that does not exist, so that nothing of it is ever loaded.
-///
-/// # Errors
-/// When the kernel may not be asked.
-pub(crate) fn knows_bridge_names() -> Result<bool, Error> {
-    let kernel = Kernel::open()?;
-    let base = BaseChain {
-        kind: ChainType::Filter,
-        hook: Hook::Forward,
-        priority: 0,
-        policy: ChainPolicy::Accept,
-        device: None,
-    };
-    let table = Table::airgap(Family::Bridge, String::new());
-    let chain = Chain::base("probe", base);
-    let asks_for_name = Statement::Match {
-        left: Selector::Meta(MetaKey::IbrName),
-        mask: None,
-        op: Cmp::Eq,
-        right: vec![0; MetaKey::IbrName.width()],
-    };
-    let rule = Rule::new(vec![asks_for_name]);
-    let operations = [
-        Operation::AddTable(&table),
-        Operation::AddChain(Family::Bridge, &chain),
-        Operation::AddRule(Family::Bridge, &chain.name, &rule, Position::Last),
-        Operation::DeleteSet(Family::Bridge, "no-such-set"),
-    ];
-    for _ in 0..READ_TRIES {
-        let batch = Batch::new(&operations, kernel.generation()?);
-        match kernel.transact(&batch, &operations, &Origins::default()) {
-            Err(Error::Conflict) => {}
-            Err(Error::Kernel(errors)) => {
-                return match errors.iter().find(|e| e.errno == libc::EPERM) {
-                    Some(_) => Err(Error::NotPermitted),
-                    None => Ok(errors
-                        .iter()
-                        .all(|e| e.operation == operations[3].describe())),
-                };
-            }
-            Err(error) => return Err(error),
-            Ok(()) => {
-                return Err(Error::Protocol(
-                    "a batch that deletes what does not exist was carried out",
-                ));
-            }
-        }
-    }
-    Err(Error::Conflict)
 }
 
 /// A request to nf_tables.

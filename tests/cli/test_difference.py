@@ -1,9 +1,9 @@
 """What is sent, and what is left alone, from one policy to the next."""
 
-import shutil
 import json
 import os
 import re
+import shutil
 import tomllib
 
 from command import AIRGAP, POLICY, ROOT, Case, sh

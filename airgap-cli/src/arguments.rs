@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use airgap::DeniedLog;
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -59,6 +60,8 @@ pub enum Command {
         /// nft(8) text, JSON, or a picture for dot(1)
         #[arg(long, value_enum, default_value_t = Format::Nft)]
         format: Format,
+        #[command(flatten)]
+        log: LogDenied,
     },
     /// Prints the JSON Schema of policies, for editors
     #[command(after_help = "Example:\n  airgap schema > policy.schema.json")]
@@ -67,12 +70,22 @@ pub enum Command {
     #[command(
         after_help = "Example:\n  airgap plan policy.toml\n\nExit codes: 0 no difference, 3 there is one."
     )]
-    Plan(PolicyFile),
+    Plan {
+        #[command(flatten)]
+        policy: PolicyFile,
+        #[command(flatten)]
+        log: LogDenied,
+    },
     /// Loads a policy, in one transaction, and reads it back
     #[command(
         after_help = "Example:\n  airgap apply policy.toml\n\nExit codes: 0 loaded, or already there, 1 the kernel said no."
     )]
-    Apply(PolicyFile),
+    Apply {
+        #[command(flatten)]
+        policy: PolicyFile,
+        #[command(flatten)]
+        log: LogDenied,
+    },
     /// Shows what is loaded, since when, what was dropped, and any drift
     #[command(
         after_help = "Example:\n  airgap status\n\nExit codes: 0 as loaded, 3 drift, 4 no air gap."
@@ -103,6 +116,27 @@ pub struct PolicyFile {
     /// input
     #[arg(value_name = "POLICY")]
     pub path: PathBuf,
+}
+
+/// Whether drops are logged.
+#[derive(clap::Args)]
+pub struct LogDenied {
+    /// Logs what is dropped, 10 packets a second for each rule, with the chain
+    /// in front: `kernel`, `nflog:GROUP`, or `off`; without this option as it is
+    /// loaded
+    #[arg(long = "log-denied", value_name = "WHERE", value_parser = log_target)]
+    pub target: Option<LogTarget>,
+}
+
+/// Where drops are logged, or nowhere.
+#[derive(Clone, Copy)]
+pub struct LogTarget(pub Option<DeniedLog>);
+
+fn log_target(text: &str) -> Result<LogTarget, String> {
+    match text {
+        "off" => Ok(LogTarget(None)),
+        _ => text.parse().map(|log| LogTarget(Some(log))),
+    }
 }
 
 /// Ways to show a rule graph.

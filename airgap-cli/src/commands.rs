@@ -7,7 +7,7 @@ use airgap::{Error, Host, Policy, Surroundings, host_warnings};
 use clap::CommandFactory as _;
 use serde_json::json;
 
-use crate::arguments::{Arguments, Command, Format, Output, PolicyFile};
+use crate::arguments::{Arguments, Command, Format, LogDenied, LogTarget, Output, PolicyFile};
 use crate::print;
 
 /// Why a command failed.
@@ -64,11 +64,17 @@ pub fn run(arguments: Arguments) -> Result<u8, Failure> {
     };
     match command {
         Command::Check(file) => return check(&file, output),
-        Command::Show { policy, format } => {
+        Command::Show {
+            policy,
+            format,
+            log,
+        } => {
             let policy = read(&policy, output)?;
-            let graph = match &netns {
-                Some(netns) => Host::in_netns(netns)?.compile(&policy)?,
-                None => airgap::RuleGraph::compile(&policy)?,
+            // Without one of these it needs no rights.
+            let graph = if netns.is_some() || log.target.is_some() {
+                logging(host()?, &log).compile(&policy)?
+            } else {
+                airgap::RuleGraph::compile(&policy)?
             };
             match format {
                 Format::Nft => print::text(&graph)?,
@@ -77,9 +83,9 @@ pub fn run(arguments: Arguments) -> Result<u8, Failure> {
             }
         }
         Command::Schema => print::json(&schema())?,
-        Command::Plan(file) => {
-            let policy = read(&file, output)?;
-            let plan = host()?.plan(&policy)?;
+        Command::Plan { policy, log } => {
+            let policy = read(&policy, output)?;
+            let plan = logging(host()?, &log).plan(&policy)?;
             print::warnings(&policy, &host_warnings(&policy, &plan.surroundings), output);
             match output {
                 Output::Json => print::json(&plan)?,
@@ -87,9 +93,9 @@ pub fn run(arguments: Arguments) -> Result<u8, Failure> {
             }
             return Ok(if plan.changed() { DIFFERENT } else { 0 });
         }
-        Command::Apply(file) => {
-            let policy = read(&file, output)?;
-            let host = host()?;
+        Command::Apply { policy, log } => {
+            let policy = read(&policy, output)?;
+            let host = logging(host()?, &log);
             let plan = host.plan(&policy)?;
             print::warnings(&policy, &host_warnings(&policy, &plan.surroundings), output);
             let applied = host.apply(&plan)?;
@@ -126,6 +132,14 @@ pub fn run(arguments: Arguments) -> Result<u8, Failure> {
         Command::Man => print::manual(Arguments::command())?,
     }
     Ok(0)
+}
+
+/// The host, told where to log drops.
+fn logging(host: Host, log: &LogDenied) -> Host {
+    match log.target {
+        Some(LogTarget(target)) => host.log_denied(target),
+        None => host,
+    }
 }
 
 /// Reads a policy and prints its warnings.

@@ -217,6 +217,9 @@ pub fn status(status: &Status) -> io::Result<()> {
             let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
             writeln!(out, "name:    {name} is {}", addresses.join(", "))?;
         }
+        if let Some(log) = surroundings.denied_log {
+            writeln!(out, "log:     what is dropped goes to {log}")?;
+        }
     }
     for drop in status.dropped.iter().filter(|drop| drop.packets > 0) {
         let reason = drop.reason.as_deref().unwrap_or("no opening");

@@ -8,6 +8,7 @@ use nix::sched::{CloneFlags, setns};
 use serde::Serialize;
 
 use crate::delta::{adopt, operations};
+use crate::denied::DeniedLog;
 use crate::difference::{Change, changes, differences};
 use crate::error::Error;
 use crate::foreign::{self, ForeignDrop};
@@ -32,6 +33,9 @@ const NETNS_DIR: &str = "/run/netns";
 #[derive(Debug, Clone)]
 pub struct Host {
     netns: Option<PathBuf>,
+    /// Where drops are to be logged from the next plan on; none to leave that
+    /// as it is.
+    denied_log: Option<Option<DeniedLog>>,
 }
 
 /// What is to be done to make a host's air gap that of a policy.
@@ -135,7 +139,10 @@ impl Host {
     /// When the kernel has no nf_tables.
     pub fn open() -> Result<Self, Error> {
         Kernel::open()?;
-        Ok(Self { netns: None })
+        Ok(Self {
+            netns: None,
+            denied_log: None,
+        })
     }
 
     /// Another network namespace: a path such as `/proc/PID/ns/net`, or a name
@@ -151,9 +158,35 @@ impl Host {
         } else {
             netns.to_owned()
         };
-        let host = Self { netns: Some(path) };
+        let host = Self {
+            netns: Some(path),
+            denied_log: None,
+        };
         host.enter(|| Kernel::open().map(|_| ()))?;
         Ok(host)
+    }
+
+    /// The same host, whose plans log what is dropped there, or nowhere. A plan
+    /// of a host that was not told leaves it as it is loaded.
+    #[must_use]
+    pub fn log_denied(mut self, log: Option<DeniedLog>) -> Self {
+        self.denied_log = Some(log);
+        self
+    }
+
+    /// What a policy's meaning takes from this host, and from what was asked
+    /// for beside it.
+    fn surroundings(&self, policy: &Policy) -> Result<Surroundings, Error> {
+        let mut surroundings = Surroundings::observe(policy)?;
+        surroundings.denied_log = match self.denied_log {
+            Some(log) => log,
+            None => Folder::of_this_namespace()?
+                .read()
+                .ok()
+                .flatten()
+                .and_then(|record| record.surroundings.denied_log),
+        };
+        Ok(surroundings)
     }
 
     /// Does `work` in the host's network namespace. A thread of its own enters
@@ -189,7 +222,7 @@ impl Host {
     /// # Errors
     /// As [`RuleGraph::compile`].
     pub fn compile(&self, policy: &Policy) -> Result<RuleGraph, Error> {
-        self.enter(|| RuleGraph::compile(policy))
+        self.enter(|| RuleGraph::compile_in(policy, &self.surroundings(policy)?))
     }
 
     /// What would change if the policy were applied. Nothing is changed.
@@ -200,7 +233,7 @@ impl Host {
     pub fn plan(&self, policy: &Policy) -> Result<Plan, Error> {
         self.enter(|| {
             let kernel = Kernel::open()?;
-            let surroundings = Surroundings::observe(policy)?;
+            let surroundings = self.surroundings(policy)?;
             let mut target = RuleGraph::compile_in(policy, &surroundings)?;
             let (live, _) = kernel.read(true, Depth::Full)?;
             adopt(&mut target, &live);

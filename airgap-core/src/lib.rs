@@ -25,6 +25,7 @@
 
 mod compile;
 mod delta;
+mod denied;
 mod difference;
 mod error;
 mod foreign;
@@ -36,6 +37,7 @@ mod record;
 mod surroundings;
 mod warnings;
 
+pub use denied::DeniedLog;
 pub use difference::{Change, ChangeKind};
 pub use error::{Error, KernelError, Unresolved};
 pub use foreign::ForeignDrop;

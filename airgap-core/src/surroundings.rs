@@ -11,6 +11,7 @@ use std::net::{IpAddr, ToSocketAddrs};
 
 use serde::{Deserialize, Serialize};
 
+use crate::denied::DeniedLog;
 use crate::error::{Error, Unresolved};
 use crate::graph::{Origin, Section};
 use crate::netlink::{Device, devices};
@@ -29,6 +30,10 @@ pub struct Surroundings {
     pub devices: Vec<Device>,
     /// Whether rules of family bridge can ask for the bridge's name.
     pub bridge_names: bool,
+    /// Where what is dropped is logged, if anywhere. No policy says so: it is
+    /// asked for beside one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub denied_log: Option<DeniedLog>,
 }
 
 impl Default for Surroundings {
@@ -40,6 +45,7 @@ impl Default for Surroundings {
             resolvers: Vec::new(),
             devices: Vec::new(),
             bridge_names: true,
+            denied_log: None,
         }
     }
 }

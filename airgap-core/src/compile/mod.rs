@@ -7,6 +7,7 @@
 //! ends at once. Nothing is accepted by state or direction alone.
 
 mod bridges;
+mod denied;
 mod forwarders;
 mod headers;
 mod host;
@@ -69,6 +70,11 @@ impl RuleGraph {
         tables.push(compiler.bridge_table());
         if !compiler.unresolved.is_empty() {
             return Err(Error::Unresolved(compiler.unresolved));
+        }
+        if let Some(log) = surroundings.denied_log {
+            tables
+                .iter_mut()
+                .for_each(|table| denied::log_drops(table, log));
         }
         for table in &mut tables {
             table.sort();

@@ -46,6 +46,23 @@ pub enum Statement {
         /// Their bytes.
         bytes: u64,
     },
+    /// Lets the rest of the rule be reached only so often.
+    Limit {
+        /// Packets in each unit of time.
+        rate: u64,
+        /// The unit, in seconds.
+        unit: u64,
+        /// Packets that may come at once.
+        burst: u32,
+    },
+    /// Writes a line about the packet to the kernel's log, or hands it to the
+    /// listeners of a group (NFLOG).
+    Log {
+        /// What the line begins with.
+        prefix: String,
+        /// The group; the kernel's own log where there is none.
+        group: Option<u16>,
+    },
     /// Sets bits of the label of the packet's flow (`ct label set`).
     SetLabel(u128),
     /// Translates the source to the address of the outgoing interface.
@@ -106,6 +123,28 @@ impl PartialEq for Statement {
                 },
             ) => (a, b, c) == (d, e, f),
             (Self::Verdict(a), Self::Verdict(b)) => a == b,
+            (
+                Self::Limit {
+                    rate: a,
+                    unit: b,
+                    burst: c,
+                },
+                Self::Limit {
+                    rate: d,
+                    unit: e,
+                    burst: f,
+                },
+            ) => (a, b, c) == (d, e, f),
+            (
+                Self::Log {
+                    prefix: a,
+                    group: b,
+                },
+                Self::Log {
+                    prefix: c,
+                    group: d,
+                },
+            ) => (a, b) == (c, d),
             (Self::SetLabel(a), Self::SetLabel(b)) => a == b,
             (Self::Dnat(a), Self::Dnat(b)) => a == b,
             (Self::Counter { .. }, Self::Counter { .. }) | (Self::Masquerade, Self::Masquerade) => {

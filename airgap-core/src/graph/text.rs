@@ -438,6 +438,22 @@ fn write_statement(statement: &Statement, context: &Context, out: &mut String) {
             }
         },
         Statement::Counter { .. } => out.push_str("counter"),
+        Statement::Limit { rate, unit, burst } => {
+            let unit = match unit {
+                60 => "minute",
+                3_600 => "hour",
+                86_400 => "day",
+                604_800 => "week",
+                _ => "second",
+            };
+            let _ = write!(out, "limit rate {rate}/{unit} burst {burst} packets");
+        }
+        Statement::Log { prefix, group } => {
+            let _ = write!(out, "log prefix {}", quoted(prefix));
+            if let Some(group) = group {
+                let _ = write!(out, " group {group}");
+            }
+        }
         Statement::SetLabel(label) => {
             let _ = write!(out, "ct label set {}", label_bits(*label));
         }

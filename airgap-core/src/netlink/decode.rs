@@ -312,6 +312,8 @@ impl Raiser<'_> {
                     bytes: a.be64(1)?,
                 })
             }
+            "limit" => self.limit(a),
+            "log" => self.log(a),
             "masq" if a.find(1).is_none() && a.find(2).is_none() => self.say(Statement::Masquerade),
             "nat" => self.nat(a),
             _ => None,
@@ -422,6 +424,37 @@ impl Raiser<'_> {
             libc::NFT_GOTO => Verdict::Goto(verdict.text(2)?),
             other => Verdict::Other(other),
         }))
+    }
+
+    fn limit(&mut self, a: Attributes) -> Option<()> {
+        // RATE 1, UNIT 2, BURST 3, TYPE 4 (0 packets), FLAGS 5 (1 over the rate)
+        if a.be32(4).unwrap_or_default() != 0 || a.be32(5).unwrap_or_default() != 0 {
+            return None;
+        }
+        self.say(Statement::Limit {
+            rate: a.be64(1)?,
+            unit: a.be64(2)?,
+            burst: a.be32(3).unwrap_or_default(),
+        })
+    }
+
+    fn log(&mut self, a: Attributes) -> Option<()> {
+        // GROUP 1, PREFIX 2, SNAPLEN 3, QTHRESHOLD 4, LEVEL 5 (4 a warning), FLAGS 6
+        let group = match a.find(1) {
+            None => None,
+            Some(group) => Some(u16::from_be_bytes(group.try_into().ok()?)),
+        };
+        if a.be32(3).unwrap_or_default() != 0
+            || a.find(4).is_some_and(|queue| queue != [0, 0])
+            || a.be32(5).is_some_and(|level| level != 4)
+            || a.be32(6).unwrap_or_default() != 0
+        {
+            return None;
+        }
+        self.say(Statement::Log {
+            prefix: a.text(2).unwrap_or_default(),
+            group,
+        })
     }
 
     fn nat(&mut self, a: Attributes) -> Option<()> {

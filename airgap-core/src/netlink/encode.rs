@@ -87,6 +87,30 @@ pub(super) fn encode(statement: &Statement, out: &mut Vec<AnyExpression>) {
                 (sys::NFTNL_EXPR_CTR_BYTES, Attribute::U64(*bytes)),
             ],
         }),
+        Statement::Limit { rate, unit, burst } => out.push(AnyExpression {
+            name: c"limit",
+            attributes: vec![
+                (sys::NFTNL_EXPR_LIMIT_RATE, Attribute::U64(*rate)),
+                (sys::NFTNL_EXPR_LIMIT_UNIT, Attribute::U64(*unit)),
+                (sys::NFTNL_EXPR_LIMIT_BURST, Attribute::U32(*burst)),
+                // NFT_LIMIT_PKTS
+                (sys::NFTNL_EXPR_LIMIT_TYPE, Attribute::U32(0)),
+                (sys::NFTNL_EXPR_LIMIT_FLAGS, Attribute::U32(0)),
+            ],
+        }),
+        Statement::Log { prefix, group } => {
+            let mut attributes = vec![(
+                sys::NFTNL_EXPR_LOG_PREFIX,
+                Attribute::Text(c_string(prefix)),
+            )];
+            if let Some(group) = group {
+                attributes.push((sys::NFTNL_EXPR_LOG_GROUP, Attribute::U16(*group)));
+            }
+            out.push(AnyExpression {
+                name: c"log",
+                attributes,
+            });
+        }
         Statement::SetLabel(label) => {
             out.push(immediate(0, label.to_ne_bytes().to_vec()));
             out.push(AnyExpression {

@@ -21,6 +21,7 @@ pub(super) struct AnyExpression {
 /// it in.
 pub(super) enum Attribute {
     U8(u8),
+    U16(u16),
     U32(u32),
     U64(u64),
     Text(CString),
@@ -44,6 +45,7 @@ impl Expression for AnyExpression {
             unsafe {
                 match value {
                     Attribute::U8(v) => sys::nftnl_expr_set_u8(raw, kind, *v),
+                    Attribute::U16(v) => sys::nftnl_expr_set_u16(raw, kind, *v),
                     Attribute::U32(v) => sys::nftnl_expr_set_u32(raw, kind, *v),
                     Attribute::U64(v) => sys::nftnl_expr_set_u64(raw, kind, *v),
                     Attribute::Text(v) => {

@@ -107,7 +107,9 @@ pub struct Status {
     pub source: Option<String>,
     /// Since when it is loaded, in seconds since 1970 UTC.
     pub since: Option<u64>,
-    /// Everything in which the kernel does not hold what was loaded.
+    /// Everything in which the kernel does not hold what was loaded, and in
+    /// which that is no longer what the policy means, since the host's devices
+    /// or Docker's daemon are others than they were.
     pub drift: Vec<String>,
     /// What was dropped, by chain.
     pub dropped: Vec<ChainDrops>,
@@ -335,6 +337,9 @@ impl Host {
                     adopt(expected, &live);
                     assume_unread(&mut live, expected, full);
                     drift = differences(expected, &live);
+                    if let Some(record) = &record {
+                        drift.extend(outdated(record, expected)?);
+                    }
                 }
                 Some(_) => {}
                 None if sealed => drift.push(
@@ -420,6 +425,23 @@ fn assume_unread(live: &mut RuleGraph, expected: &RuleGraph, full: bool) {
             }
         }
     }
+}
+
+/// In what the policy would be loaded otherwise now, by the devices and the
+/// daemon that the host has.
+fn outdated(record: &Record, loaded: &RuleGraph) -> Result<Vec<String>, Error> {
+    let mut now = record.surroundings.clone();
+    now.observe_host()?;
+    if now == record.surroundings {
+        return Ok(Vec::new());
+    }
+    let policy = Policy::from_json(&record.policy)?;
+    let mut meant = RuleGraph::compile_in(&policy, &now)?;
+    adopt(&mut meant, loaded);
+    Ok(differences(&meant, loaded)
+        .into_iter()
+        .map(|what| format!("the host has changed since, apply again: {what}"))
+        .collect())
 }
 
 /// Compares what the kernel holds with what was sent on top of `generation`.

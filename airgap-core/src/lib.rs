@@ -27,6 +27,7 @@ mod compile;
 mod delta;
 mod denied;
 mod difference;
+mod docker;
 mod error;
 mod foreign;
 pub mod graph;
@@ -39,6 +40,7 @@ mod warnings;
 
 pub use denied::DeniedLog;
 pub use difference::{Change, ChangeKind};
+pub use docker::DockerResolver;
 pub use error::{Error, KernelError, Unresolved};
 pub use foreign::ForeignDrop;
 pub use graph::RuleGraph;

@@ -12,6 +12,7 @@ use std::net::{IpAddr, ToSocketAddrs};
 use serde::{Deserialize, Serialize};
 
 use crate::denied::DeniedLog;
+use crate::docker::DockerResolver;
 use crate::error::{Error, Unresolved};
 use crate::graph::{Origin, Section};
 use crate::netlink::{Device, devices};
@@ -34,6 +35,9 @@ pub struct Surroundings {
     /// asked for beside one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub denied_log: Option<DeniedLog>,
+    /// Whether containers can ask for names through Docker and a local stub.
+    #[serde(default)]
+    pub docker_resolver: DockerResolver,
 }
 
 impl Default for Surroundings {
@@ -46,6 +50,7 @@ impl Default for Surroundings {
             devices: Vec::new(),
             bridge_names: true,
             denied_log: None,
+            docker_resolver: DockerResolver::Contained,
         }
     }
 }
@@ -80,11 +85,19 @@ impl Surroundings {
         if !unresolved.is_empty() {
             return Err(Error::Unresolved(unresolved));
         }
-        observed.devices = devices()?;
+        observed.observe_host()?;
         if policy.bridge.iter().any(|bridge| bridge.isolate) {
             observed.bridge_names = knows_bridge_names();
         }
         Ok(observed)
+    }
+
+    /// Looks at what can change while a policy stays loaded without anybody's
+    /// saying so: the devices, and Docker's daemon.
+    pub(crate) fn observe_host(&mut self) -> Result<(), Error> {
+        self.devices = devices()?;
+        self.docker_resolver = DockerResolver::observe();
+        Ok(())
     }
 
     fn resolve_names(&mut self, policy: &Policy, unresolved: &mut Vec<Unresolved>) {

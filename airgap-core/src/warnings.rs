@@ -1,5 +1,6 @@
 //! What is legal in a policy and likely wrong on this very host.
 
+use crate::docker::DockerResolver;
 use crate::policy::{Diagnostic, Place, Policy, Resolvers, Severity};
 use crate::surroundings::Surroundings;
 
@@ -71,6 +72,17 @@ pub fn host_warnings(policy: &Policy, surroundings: &Surroundings) -> Vec<Diagno
             Place::default(),
             "/etc/resolv.conf names no server of the network".to_owned(),
             "a local stub asks servers of its own: name those in `resolvers`",
+        );
+    }
+    if let DockerResolver::Open(reason) = &surroundings.docker_resolver {
+        warn(
+            "host.resolvers".to_owned(),
+            Place::default(),
+            format!(
+                "containers can ask the network for names through Docker and the local resolver: {reason}"
+            ),
+            "name servers of the network in `dns` of /etc/docker/daemon.json: Docker then asks from the containers' own \
+             network namespaces, where the policy decides",
         );
     }
     for (index, forwarder) in policy.forward.iter().enumerate() {

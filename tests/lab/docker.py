@@ -33,6 +33,7 @@ class Docker:
         # What dockerd takes for the host's /etc/resolv.conf.
         with open(f"{self._dir}/resolv.conf", "w") as file:
             file.write(f"nameserver {nameserver}\n")
+        self._group = _control_group(cleanup, os.path.basename(self._dir))
         self._daemon: subprocess.Popen[bytes] | None = None
         self._containers: list[Container] = []
         cleanup.add(self._remove_all)
@@ -85,12 +86,13 @@ class Docker:
 
     def _start_daemon(self) -> None:
         # In a mount namespace of its own, so that its resolv.conf can be the laboratory's.
-        script = ('mount --make-rprivate / && mount --bind "$1/resolv.conf" "$(readlink -f /etc/resolv.conf)" && '
+        script = ('echo $$ >"$4/cgroup.procs" && mount --make-rprivate / && mount --bind "$1/resolv.conf" "$(readlink -f /etc/resolv.conf)" && '
                   'exec nsenter --net="$2" dockerd --data-root "$1/data" --exec-root "$1/exec" -H "unix://$1/sock" '
                   '-p "$1/pid" --storage-driver "$3" --bip 172.17.0.1/16 --ipv6 --fixed-cidr-v6 2001:db8:17::/64 '
                   '--live-restore')
         log = open(f"{self._dir}/log", "ab")
-        self._daemon = subprocess.Popen(["unshare", "-m", "sh", "-c", script, "sh", self._dir, self._host.path, "vfs"],
+        self._daemon = subprocess.Popen(["unshare", "-m", "sh", "-c", script, "sh", self._dir, self._host.path, "vfs",
+                                         self._group],
                                         stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
         log.close()
         until = time.monotonic() + 40
@@ -136,3 +138,25 @@ class Docker:
             mounts = [line.split()[1] for line in file if f"{self._dir}/" in line]
         for mount in reversed(mounts):
             run(["umount", "-l", mount], check=False)
+
+
+def _control_group(cleanup: Cleanup, name: str) -> str:
+    """A control group of version 2 for the daemon alone, such as systemd gives it."""
+    with open("/proc/self/mounts") as file:
+        roots = [fields[1] for line in file if (fields := line.split())[2] == "cgroup2"]
+    if not roots:
+        raise LabError("no hierarchy of control groups, version 2, is mounted (`mount -t cgroup2`)")
+    path = f"{roots[0]}/{name}"
+    os.mkdir(path)
+
+    def remove() -> None:
+        # What the daemon started is on its way out, and holds the group until then.
+        for _ in range(50):
+            try:
+                os.rmdir(path)
+                return
+            except OSError:
+                time.sleep(0.1)
+
+    cleanup.add(remove)
+    return path

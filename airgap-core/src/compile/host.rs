@@ -6,12 +6,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::headers::{LINK_LOCAL, SOURCE};
 use super::matches::{
     DESTINATION_PORT, Ip, SOURCE_PORT, TCP, UDP, accept, compare, destination_address,
-    destination_is_local, drop_counted, flow_protocol, goto, in_network, ip_version, is, jump,
-    l4proto, masked, named, not_translated, original, payload, reply, return_, source_address,
-    source_is_behind_interface, state_new, state_related, translated,
+    destination_is_local, drop_counted, flow_protocol, goto, in_network, interface, ip_version, is,
+    jump, l4proto, masked, named, not_translated, original, payload, reply, return_,
+    source_address, source_is_behind_interface, state_new, state_related, translated,
 };
 use super::services::{AddressAlternative, Addresses, Alternative, Services, View};
 use super::{Compiler, Hooks, identifier, single, when};
+use crate::docker::DockerResolver;
 use crate::graph::{
     Chain, Cmp, CtKey, MetaKey, OriginId, PayloadBase, Rule, Section, Selector, Statement, Table,
 };
@@ -111,6 +112,27 @@ impl Compiler<'_> {
             servers
                 .iter()
                 .for_each(|server| services.add(single(*server), DNS.into(), origin));
+        }
+    }
+
+    /// What Docker's daemon asks a local stub, it asks for containers, and the
+    /// stub may ask the network: names would be a way out for them. The
+    /// daemon's own questions cannot be told from those, and end too.
+    pub(super) fn docker_resolver(&self, hooks: &mut Hooks) {
+        let DockerResolver::Closed(group) = &self.surroundings.docker_resolver else {
+            return;
+        };
+        for proto in [TCP, UDP] {
+            let mut rule = vec![
+                interface(MetaKey::Oifname, "lo"),
+                l4proto(proto),
+                is(DESTINATION_PORT, DNS.to_be_bytes()),
+                Statement::SocketCgroup(group.clone()),
+            ];
+            rule.extend(drop_counted());
+            hooks
+                .output
+                .rule(Rule::new(rule).comment("Docker asks a local resolver for containers"));
         }
     }
 

@@ -226,6 +226,7 @@ impl<'a> Compiler<'a> {
                 ChainPolicy::Accept,
             ),
         };
+        self.docker_resolver(&mut hooks);
         // The host speaks to itself. What another program's rule sends from
         // there to somewhere else is not local any more, and must find an
         // opening.

@@ -24,7 +24,7 @@ pub use data::{DataType, field_width};
 pub use set::{Elements, Set};
 pub(crate) use statement::ExthdrNumbers;
 pub use statement::{
-    Cmp, CtDirection, CtKey, Exthdr, FibFlags, FibResult, MetaKey, NatTarget, PayloadBase,
+    Cgroup, Cmp, CtDirection, CtKey, Exthdr, FibFlags, FibResult, MetaKey, NatTarget, PayloadBase,
     Selector, Statement, Verdict,
 };
 

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 /// A part of a rule. The kernel holds these as expressions over registers;
 /// here each says what is compared with what.
 #[derive(Debug, Clone)]
@@ -37,6 +39,9 @@ pub enum Statement {
         /// Whether it must be absent.
         negated: bool,
     },
+    /// Whether the packet's socket was made in this control group (`socket
+    /// cgroupv2`). A packet of no socket does not match.
+    SocketCgroup(Cgroup),
     /// Ends the rule with a verdict.
     Verdict(Verdict),
     /// Counts. The values take no part in equality.
@@ -122,6 +127,7 @@ impl PartialEq for Statement {
                     negated: f,
                 },
             ) => (a, b, c) == (d, e, f),
+            (Self::SocketCgroup(a), Self::SocketCgroup(b)) => a == b,
             (Self::Verdict(a), Self::Verdict(b)) => a == b,
             (
                 Self::Limit {
@@ -174,6 +180,25 @@ pub enum Verdict {
     Goto(String),
     /// Another, by its number in `linux/netfilter.h`.
     Other(i32),
+}
+
+/// A control group of version 2, `cgroups(7)`. The kernel compares its number
+/// alone, which is its own for as long as it exists.
+#[derive(Debug, Clone, Eq, Serialize, Deserialize)]
+pub struct Cgroup {
+    /// How many steps its path has.
+    pub level: u32,
+    /// The number of its folder.
+    pub id: u64,
+    /// Its path below the root of the hierarchy, without a slash in front;
+    /// empty where the kernel told only the number.
+    pub path: String,
+}
+
+impl PartialEq for Cgroup {
+    fn eq(&self, other: &Self) -> bool {
+        (self.level, self.id) == (other.level, other.id)
+    }
 }
 
 /// Where a translated flow goes.

@@ -423,6 +423,14 @@ fn write_statement(statement: &Statement, context: &Context, out: &mut String) {
                 if *negated { "!= " } else { "" }
             );
         }
+        Statement::SocketCgroup(group) => {
+            let _ = write!(out, "socket cgroupv2 level {} ", group.level);
+            if group.path.is_empty() {
+                let _ = write!(out, "{}", group.id);
+            } else {
+                out.push_str(&quoted(&group.path));
+            }
+        }
         Statement::Verdict(verdict) => match verdict {
             Verdict::Accept => out.push_str("accept"),
             Verdict::Drop => out.push_str("drop"),

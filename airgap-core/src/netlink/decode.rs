@@ -8,10 +8,11 @@ use nftnl::nftnl_sys::libc;
 
 use super::attr::Attributes;
 use super::batch::{ELEM_INTERVAL_END, SET_CONCAT, SET_INTERVAL, attr, udata};
+use super::encode::SOCKET_CGROUPV2;
 use super::registers::slot_of;
 use crate::graph::{
-    BaseChain, Chain, ChainPolicy, ChainType, Cmp, CtDirection, CtKey, DataType, Elements, Exthdr,
-    ExthdrNumbers, Family, FibFlags, FibResult, Handle, Hook, MetaKey, NatTarget, OriginId,
+    BaseChain, Cgroup, Chain, ChainPolicy, ChainType, Cmp, CtDirection, CtKey, DataType, Elements,
+    Exthdr, ExthdrNumbers, Family, FibFlags, FibResult, Handle, Hook, MetaKey, NatTarget, OriginId,
     PayloadBase, Rule, Selector, Set, Statement, Table, Verdict, field_width,
 };
 
@@ -219,6 +220,8 @@ pub(super) fn rule(a: Attributes, sets: &[Set]) -> Option<(String, Rule)> {
 #[derive(Clone)]
 enum Held {
     Selected(Selector, Option<Vec<u8>>),
+    /// The number of the control group at this level.
+    SocketCgroup(u32),
     Value(Vec<u8>),
 }
 
@@ -278,8 +281,29 @@ impl Raiser<'_> {
                 self.load(a.be32(1)?, Selector::Exthdr(header))
             }
             "bitwise" => self.bitwise(a),
+            "socket" => {
+                // KEY 1, DREG 2, LEVEL 3
+                if a.be32(1)? != SOCKET_CGROUPV2 {
+                    return None;
+                }
+                *self.registers.get_mut(slot_of(a.be32(2)?)?)? =
+                    Some(Held::SocketCgroup(a.be32(3)?));
+                Some(())
+            }
             "cmp" => {
                 // SREG 1, OP 2, DATA 3
+                if let Some(Held::SocketCgroup(level)) = self.registers.get(slot_of(a.be32(1)?)?)? {
+                    let level = *level;
+                    let id = a.nested(3).find(attr::DATA_VALUE)?.try_into().ok()?;
+                    return match Cmp::from_number(a.be32(2)?)? {
+                        Cmp::Eq => self.say(Statement::SocketCgroup(Cgroup {
+                            level,
+                            id: u64::from_ne_bytes(id),
+                            path: String::new(),
+                        })),
+                        _ => None,
+                    };
+                }
                 let (left, mask) = self.selected(a.be32(1)?)?;
                 let op = Cmp::from_number(a.be32(2)?)?;
                 let right = a.nested(3).find(attr::DATA_VALUE)?.to_vec();

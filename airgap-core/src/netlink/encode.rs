@@ -7,7 +7,10 @@ use nftnl::nftnl_sys::{self as sys, libc};
 
 use super::ffi::{AnyExpression, Attribute};
 use super::registers::{VERDICT, register_of};
-use crate::graph::{CtKey, FibFlags, NatTarget, Selector, Statement, Verdict, field_width};
+use crate::graph::{Cmp, CtKey, FibFlags, NatTarget, Selector, Statement, Verdict, field_width};
+
+/// `NFT_SOCKET_CGROUPV2` of `linux/netfilter/nf_tables.h`
+pub(super) const SOCKET_CGROUPV2: u32 = 3;
 
 /// Appends the expressions that do what the statement says.
 pub(super) fn encode(statement: &Statement, out: &mut Vec<AnyExpression>) {
@@ -22,14 +25,7 @@ pub(super) fn encode(statement: &Statement, out: &mut Vec<AnyExpression>) {
             if let Some(mask) = mask {
                 out.push(bitwise(mask));
             }
-            out.push(AnyExpression {
-                name: c"cmp",
-                attributes: vec![
-                    (sys::NFTNL_EXPR_CMP_SREG, Attribute::U32(register_of(0))),
-                    (sys::NFTNL_EXPR_CMP_OP, Attribute::U32(*op as u32)),
-                    (sys::NFTNL_EXPR_CMP_DATA, Attribute::Bytes(right.clone())),
-                ],
-            });
+            out.push(compare(*op, right.clone()));
         }
         Statement::Range {
             left,
@@ -78,6 +74,17 @@ pub(super) fn encode(statement: &Statement, out: &mut Vec<AnyExpression>) {
                 name: c"lookup",
                 attributes,
             });
+        }
+        Statement::SocketCgroup(group) => {
+            out.push(AnyExpression {
+                name: c"socket",
+                attributes: vec![
+                    (sys::NFTNL_EXPR_SOCKET_KEY, Attribute::U32(SOCKET_CGROUPV2)),
+                    (sys::NFTNL_EXPR_SOCKET_DREG, Attribute::U32(register_of(0))),
+                    (sys::NFTNL_EXPR_SOCKET_LEVEL, Attribute::U32(group.level)),
+                ],
+            });
+            out.push(compare(Cmp::Eq, group.id.to_ne_bytes().to_vec()));
         }
         Statement::Verdict(verdict) => out.push(encode_verdict(verdict)),
         Statement::Counter { packets, bytes } => out.push(AnyExpression {
@@ -196,6 +203,18 @@ fn load(selector: &Selector, slot: usize) -> AnyExpression {
                 ],
             }
         }
+    }
+}
+
+/// Compares the first register with a value.
+fn compare(op: Cmp, right: Vec<u8>) -> AnyExpression {
+    AnyExpression {
+        name: c"cmp",
+        attributes: vec![
+            (sys::NFTNL_EXPR_CMP_SREG, Attribute::U32(register_of(0))),
+            (sys::NFTNL_EXPR_CMP_OP, Attribute::U32(op as u32)),
+            (sys::NFTNL_EXPR_CMP_DATA, Attribute::Bytes(right)),
+        ],
     }
 }
 

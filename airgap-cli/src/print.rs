@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 
 use airgap::policy::{Diagnostic, Style};
-use airgap::{Applied, Change, ChangeKind, Error, Plan, Policy, Status};
+use airgap::{Applied, Change, ChangeKind, DockerResolver, Error, Plan, Policy, Status};
 use serde::Serialize;
 use serde_json::json;
 
@@ -220,6 +220,14 @@ pub fn status(status: &Status) -> io::Result<()> {
         if let Some(log) = surroundings.denied_log {
             writeln!(out, "log:     what is dropped goes to {log}")?;
         }
+    }
+    if let Some(DockerResolver::Open(reason)) =
+        status.surroundings.as_ref().map(|s| &s.docker_resolver)
+    {
+        writeln!(
+            out,
+            "open:    containers can ask the network for names through Docker and the local resolver: {reason}"
+        )?;
     }
     for drop in status.dropped.iter().filter(|drop| drop.packets > 0) {
         let reason = drop.reason.as_deref().unwrap_or("no opening");

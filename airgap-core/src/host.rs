@@ -1,10 +1,7 @@
 //! A host: plans, applies, looks at and removes its air gap.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::thread;
+use std::path::Path;
 
-use nix::sched::{CloneFlags, setns};
 use serde::Serialize;
 
 use crate::delta::{adopt, operations};
@@ -14,6 +11,7 @@ use crate::error::Error;
 use crate::foreign::{self, ForeignDrop};
 use crate::graph::{Family, Origins, RuleGraph, Set, Statement, TABLE_NAME, Verdict};
 use crate::netlink::{Batch, Depth, Kernel, Operation};
+use crate::netns::NetworkNamespace;
 use crate::policy::Policy;
 use crate::record::{Folder, Record};
 use crate::surroundings::Surroundings;
@@ -24,15 +22,13 @@ use crate::surroundings::Surroundings;
 const READ_BACK_MAX: usize = 10_000;
 /// How often an apply plans again when somebody else changed the ruleset.
 const APPLY_TRIES: usize = 20;
-/// Where ip-netns(8) keeps named network namespaces.
-const NETNS_DIR: &str = "/run/netns";
 
 /// A host, or one network namespace of it.
 ///
 /// It may be used from any thread; each call opens a socket of its own.
 #[derive(Debug, Clone)]
 pub struct Host {
-    netns: Option<PathBuf>,
+    netns: Option<NetworkNamespace>,
     /// Where drops are to be logged from the next plan on; none to leave that
     /// as it is.
     denied_log: Option<Option<DeniedLog>>,
@@ -148,20 +144,14 @@ impl Host {
     }
 
     /// Another network namespace: a path such as `/proc/PID/ns/net`, or a name
-    /// of ip-netns(8).
+    /// of ip-netns(8), whose files in `/etc/netns/NAME/` then stand for those
+    /// of `/etc`.
     ///
     /// # Errors
     /// When there is no such namespace, or the caller may not enter it.
     pub fn in_netns(netns: impl AsRef<Path>) -> Result<Self, Error> {
-        let netns = netns.as_ref();
-        // A name has no slash; joined to a path with one, `join` takes the path.
-        let path = if netns.components().count() == 1 && netns.is_relative() {
-            Path::new(NETNS_DIR).join(netns)
-        } else {
-            netns.to_owned()
-        };
         let host = Self {
-            netns: Some(path),
+            netns: Some(NetworkNamespace::new(netns.as_ref())),
             denied_log: None,
         };
         host.enter(|| Kernel::open().map(|_| ()))?;
@@ -191,32 +181,12 @@ impl Host {
         Ok(surroundings)
     }
 
-    /// Does `work` in the host's network namespace. A thread of its own enters
-    /// it, so that the caller's threads stay where they are.
+    /// Does `work` in the host's network namespace.
     fn enter<T: Send>(&self, work: impl FnOnce() -> Result<T, Error> + Send) -> Result<T, Error> {
-        let Some(path) = &self.netns else {
-            return work();
-        };
-        let namespace = File::open(path).map_err(|source| {
-            Error::io(
-                format!("open the network namespace {}", path.display()),
-                source,
-            )
-        })?;
-        thread::scope(|scope| {
-            let thread = scope.spawn(|| {
-                setns(&namespace, CloneFlags::CLONE_NEWNET).map_err(|source| {
-                    Error::io(
-                        format!("enter the network namespace {}", path.display()),
-                        source.into(),
-                    )
-                })?;
-                work()
-            });
-            thread
-                .join()
-                .unwrap_or(Err(Error::Protocol("a thread of this program ended early")))
-        })
+        match &self.netns {
+            Some(netns) => netns.enter(work),
+            None => work(),
+        }
     }
 
     /// Compiles a policy for this host.

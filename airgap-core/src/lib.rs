@@ -33,6 +33,7 @@ mod foreign;
 pub mod graph;
 mod host;
 mod netlink;
+mod netns;
 pub mod policy;
 mod record;
 mod surroundings;

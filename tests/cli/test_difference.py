@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import tomllib
+from pathlib import Path
 
 from command import AIRGAP, POLICY, ROOT, Case, sh
 
@@ -184,6 +185,25 @@ class Namespaces(Case):
         self.airgap("remove", "--netns", name)
         self.airgap("status", "--netns", name, code=4)
         self.airgap("status")
+
+    def test_a_named_namespace_has_files_of_its_own(self) -> None:
+        name = f"airgap-test-{os.getpid()}"
+        sh("ip", "netns", "add", name)
+        self.addCleanup(sh, "ip", "netns", "delete", name)
+        files = Path("/etc/netns", name)
+        files.mkdir(parents=True)
+        self.addCleanup(shutil.rmtree, files)
+        (files / "resolv.conf").write_text("nameserver 192.0.2.77\n")
+        (files / "hosts").write_text("198.51.100.7 service.test\n")
+        before = Path("/etc/resolv.conf").read_bytes()
+        path = self.policy(
+            'version = 1\n[host]\nresolvers = "system"\n[[allow]]\nto = "service.test"\nport = 443\n'
+        )
+        plan = json.loads(self.airgap("plan", "--netns", name, "--output", "json", path, code=3).stdout)
+        self.assertEqual(plan["names"], {"service.test": ["198.51.100.7"]})
+        openings = [change["opening"] for change in plan["changes"]]
+        self.assertIn("allow: udp from the host to 192.0.2.77, port 53", openings)
+        self.assertEqual(Path("/etc/resolv.conf").read_bytes(), before)
 
     def test_unprivileged_from_the_start(self):
         self.folder.chmod(0o777)

@@ -16,7 +16,7 @@ packages-build:
 
 # What the tests and the demonstration need besides.
 packages: packages-build
-	scripts/packages nftables iptables iproute2 docker.io busybox-static strace util-linux python3 tcpdump
+	scripts/packages nftables iptables iproute2 docker.io busybox-static strace kmod util-linux python3 tcpdump
 
 demo: packages build
 	python3 tests/lab/demo.py --airgap $(AIRGAP)
@@ -35,6 +35,7 @@ cli: packages build
 
 lab: packages build
 	python3 tests/lab/run.py --airgap $(AIRGAP) --variant all
+	python3 tests/lab/run.py --airgap $(AIRGAP) --variant a,d --containers plain
 
 # Figures against `nft -f` in the same run.
 bench: packages build

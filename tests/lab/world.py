@@ -12,6 +12,7 @@ try to dial a container.
 from __future__ import annotations
 
 import os
+import subprocess
 
 from containers import BRIDGES, Container, Engine, LATE_LOOSE, LATE_NAMED, first_containers, late_containers
 from docker import Docker
@@ -110,7 +111,9 @@ class Lab:
     def bridge_filter(self, on: bool) -> None:
         """Switches br_netfilter: whether frames inside a bridge pass the IP chains."""
         if not os.path.exists("/proc/sys/net/bridge"):
-            raise LabError("br_netfilter is not loaded: `modprobe br_netfilter` first")
+            done = subprocess.run(["modprobe", "br_netfilter"], capture_output=True, text=True)
+            if done.returncode:
+                raise LabError(f"br_netfilter is not loaded, and `modprobe br_netfilter` fails: {done.stderr.strip()}")
         self.host.sysctl({f"bridge/bridge-nf-call-{kind}": int(on) for kind in ("iptables", "ip6tables", "arptables")})
 
     def listen_by_hand(self, on: bool) -> None:

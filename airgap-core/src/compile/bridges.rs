@@ -69,11 +69,13 @@ impl<'a> Compiler<'a> {
         }
         // A bridge that is not named has no way out; inside it frames are free.
         let bridge = |kind| is(Selector::Meta(kind), padded_name("bridge"));
-        hooks.forward.say([
-            bridge(MetaKey::IifKind),
-            bridge(MetaKey::OifKind),
-            jump(SAME_BRIDGE),
-        ]);
+        // What was dialled at the host and translated back into the bridge is no
+        // frame inside it: the host forwards it.
+        for way in [vec![translated(), goto(ROUTED)], vec![jump(SAME_BRIDGE)]] {
+            let mut rule = vec![bridge(MetaKey::IifKind), bridge(MetaKey::OifKind)];
+            rule.extend(way);
+            hooks.forward.say(rule);
+        }
         hooks.forward.say([goto(ROUTED)]);
         table.chains.push(same_bridge());
     }

@@ -5,7 +5,7 @@ CARGO_TARGET_DIR ?= $(CURDIR)/target
 export CARGO_TARGET_DIR
 AIRGAP = $(CARGO_TARGET_DIR)/release/airgap
 
-.PHONY: build demo test lint unit cli lab bench test-debian12 packages packages-build clean
+.PHONY: build demo test lint unit header cli lab bench test-debian12 packages packages-build clean
 
 build: packages-build
 	cargo build --release --locked
@@ -29,6 +29,10 @@ lint: packages-build
 
 unit: packages-build
 	cargo test --workspace --locked
+
+# The header of the C library, from the comments of its sources.
+header:
+	AIRGAP_WRITE_HEADER=1 cargo test -q --locked -p airgap-ffi --test header the_header
 
 cli: packages build
 	python3 tests/cli/run.py

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 
 use airgap::policy::{Diagnostic, Style};
-use airgap::{Applied, Change, ChangeKind, DockerResolver, Error, Plan, Policy, Status};
+use airgap::{Applied, Change, ChangeKind, DockerResolver, Error, ErrorKind, Plan, Policy, Status};
 use serde::Serialize;
 use serde_json::json;
 
@@ -69,14 +69,14 @@ pub fn error(failure: &Failure, output: Output) {
         (Failure::Library(Error::Policy(error)), Output::Json) => {
             eprintln!(
                 "{}",
-                json!({ "error": "the policy has mistakes", "diagnostics": error.diagnostics() })
+                json!({ "error": "the policy has mistakes", "code": ErrorKind::Policy, "diagnostics": error.diagnostics() })
             );
         }
         (Failure::Library(error), Output::Text) => eprintln!("airgap: {error}"),
         (Failure::Library(error), Output::Json) => {
             eprintln!(
                 "{}",
-                json!({ "error": error.to_string(), "errno": error.errno() })
+                json!({ "error": error.to_string(), "code": error.kind(), "errno": error.errno() })
             );
         }
     }

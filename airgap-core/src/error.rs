@@ -3,8 +3,10 @@
 use std::fmt;
 use std::io;
 
+use serde::Serialize;
+
 use crate::graph::Origin;
-use crate::policy::PolicyError;
+use crate::policy::{Diagnostic, PolicyError, Severity};
 
 /// Why something could not be done. Whatever it is, the ruleset is as it was
 /// before, unless the variant says otherwise.
@@ -97,10 +99,80 @@ impl Error {
         }
     }
 
+    /// What kind it is: the same in every language.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Policy(_) => ErrorKind::Policy,
+            Self::Unresolved(_) => ErrorKind::Unresolved,
+            Self::NotPermitted => ErrorKind::NotPermitted,
+            Self::NoNfTables => ErrorKind::NoNfTables,
+            Self::Kernel(_) => ErrorKind::Kernel,
+            Self::BatchTooLarge { .. } => ErrorKind::BatchTooLarge,
+            Self::Conflict => ErrorKind::Conflict,
+            Self::ReadBack(_) => ErrorKind::ReadBack,
+            Self::Protocol(_) => ErrorKind::Protocol,
+            Self::Io { .. } => ErrorKind::Io,
+        }
+    }
+
+    /// What it is about, one by one, each with its place in the policy where it
+    /// has one. Empty where the message says it all.
+    #[must_use]
+    pub fn diagnostics(&self) -> Vec<Diagnostic> {
+        match self {
+            Self::Policy(error) => error.diagnostics().to_vec(),
+            Self::Unresolved(all) => all
+                .iter()
+                .map(|one| diagnostic(one.message.clone(), Some(&one.origin)))
+                .collect(),
+            Self::Kernel(all) => all
+                .iter()
+                .map(|one| diagnostic(one.what(), one.origin.as_ref()))
+                .collect(),
+            Self::ReadBack(all) => all
+                .iter()
+                .map(|one| diagnostic(one.clone(), None))
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Whether others kept changing the ruleset.
     #[must_use]
     pub fn is_conflict(&self) -> bool {
         matches!(self, Self::Conflict)
+    }
+}
+
+/// The kinds of [`Error`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)] // the variants of Error of the same names say it
+pub enum ErrorKind {
+    Policy,
+    Unresolved,
+    NotPermitted,
+    NoNfTables,
+    Kernel,
+    BatchTooLarge,
+    Conflict,
+    ReadBack,
+    Protocol,
+    Io,
+}
+
+fn diagnostic(message: String, origin: Option<&Origin>) -> Diagnostic {
+    let place = origin.map(|origin| origin.place).unwrap_or_default();
+    Diagnostic {
+        severity: Severity::Error,
+        message,
+        place,
+        end: place,
+        path: origin.map(Origin::path).unwrap_or_default(),
+        label: String::new(),
+        help: None,
+        related: Vec::new(),
     }
 }
 
@@ -125,17 +197,20 @@ pub struct KernelError {
     pub origin: Option<Origin>,
 }
 
+impl KernelError {
+    /// What was refused and why, without the place that it came from.
+    fn what(&self) -> String {
+        let error = io::Error::from_raw_os_error(self.errno);
+        match &self.text {
+            Some(text) => format!("{}: {error} ({text})", self.operation),
+            None => format!("{}: {error}", self.operation),
+        }
+    }
+}
+
 impl fmt::Display for KernelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}: {}",
-            self.operation,
-            io::Error::from_raw_os_error(self.errno)
-        )?;
-        if let Some(text) = &self.text {
-            write!(f, " ({text})")?;
-        }
+        f.write_str(&self.what())?;
         match &self.origin {
             Some(origin) => write!(f, ", from {origin} of the policy"),
             None => Ok(()),

@@ -42,7 +42,7 @@ mod warnings;
 pub use denied::DeniedLog;
 pub use difference::{Change, ChangeKind};
 pub use docker::DockerResolver;
-pub use error::{Error, KernelError, Unresolved};
+pub use error::{Error, ErrorKind, KernelError, Unresolved};
 pub use foreign::ForeignDrop;
 pub use graph::RuleGraph;
 pub use host::{Applied, ChainDrops, Host, Plan, Status};

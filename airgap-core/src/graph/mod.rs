@@ -106,15 +106,23 @@ pub struct Origin {
     pub place: Place,
 }
 
+impl Origin {
+    /// The path of the item through the policy's keys, such as `allow[3]`.
+    #[must_use]
+    pub fn path(&self) -> String {
+        match self.section {
+            Section::Host => "host".to_owned(),
+            Section::Allow => format!("allow[{}]", self.index),
+            Section::Admit => format!("admit[{}]", self.index),
+            Section::Bridge => format!("bridge[{}]", self.index),
+            Section::Forward => format!("forward[{}]", self.index),
+        }
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.section {
-            Section::Host => f.write_str("host")?,
-            Section::Allow => write!(f, "allow[{}]", self.index)?,
-            Section::Admit => write!(f, "admit[{}]", self.index)?,
-            Section::Bridge => write!(f, "bridge[{}]", self.index)?,
-            Section::Forward => write!(f, "forward[{}]", self.index)?,
-        }
+        f.write_str(&self.path())?;
         if self.place.line > 0 {
             write!(f, " (line {})", self.place.line)
         } else {

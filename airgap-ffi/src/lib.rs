@@ -1,0 +1,25 @@
+//! libairgap: the air gap for programs in C. What a caller must know stands in
+//! `include/airgap.h`, which is made from the comments here; its conventions
+//! are in `cbindgen.toml`.
+//!
+//! | module | subject |
+//! | --- | --- |
+//! | `boundary` | the one way in and out: arguments, results, panics |
+//! | `status`, `error`, `diagnostics` | what went wrong |
+//! | `policy`, `host`, `plan`, `graph` | the handles of the core's types |
+//!
+//! No decision is made here: what a function does, the core does.
+
+#![allow(unsafe_code)] // pointers of the caller; only `boundary` reads and writes them
+#![allow(non_camel_case_types)] // the names of C
+#![allow(clippy::missing_safety_doc)] // the conventions of the header are the contract of every function
+
+mod boundary;
+mod diagnostics;
+mod error;
+mod graph;
+mod host;
+mod plan;
+mod policy;
+mod status;
+mod version;

@@ -112,7 +112,7 @@ fn openings(graph: &RuleGraph, other: &RuleGraph) -> BTreeMap<String, OriginId> 
                     openings.entry(comment.clone()).or_insert(rule.origin);
                 }
             }
-            if let Some(device) = chain.base.as_ref().and_then(|base| base.device.as_ref()) {
+            for device in chain.base.iter().flat_map(|base| &base.devices) {
                 openings
                     .entry(format!("strict: packet sockets on {device} closed"))
                     .or_default();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::graph::{Chain, ChainPolicy, RuleGraph, Statement, Table, Verdict};
+use crate::graph::{Chain, ChainPolicy, Foreign, RuleGraph, Statement, Table, Verdict};
 
 /// A chain of another program in which packets can be dropped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -58,7 +58,22 @@ fn reaches_drop(chain: &Chain, table: &Table) -> bool {
                 Statement::Verdict(Verdict::Jump(to) | Verdict::Goto(to)) => {
                     waiting.extend(table.chain(to))
                 }
-                Statement::Unknown { name, .. } if name == "reject" => return true,
+                Statement::Foreign(foreign) => match foreign.as_ref() {
+                    Foreign::Reject => return true,
+                    Foreign::VerdictMap { set, .. } => {
+                        let set = table.set(set);
+                        for verdict in set.into_iter().flat_map(|set| set.elements.verdicts()) {
+                            match verdict {
+                                Verdict::Drop => return true,
+                                Verdict::Jump(to) | Verdict::Goto(to) => {
+                                    waiting.extend(table.chain(to));
+                                }
+                                _ => {}
+                            }
+                        }
+                    }
+                    _ => {}
+                },
                 _ => {}
             }
         }

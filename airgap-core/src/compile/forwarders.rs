@@ -236,7 +236,7 @@ fn nat(name: &str, hook: Hook, priority: i32) -> Chain {
         hook,
         priority,
         policy: ChainPolicy::Accept,
-        device: None,
+        devices: Vec::new(),
     };
     Chain::base(name, base)
 }

@@ -126,7 +126,7 @@ fn filter(name: &str, hook: Hook, priority: i32, policy: ChainPolicy) -> Chain {
             hook,
             priority,
             policy,
-            device: None,
+            devices: Vec::new(),
         },
     )
 }

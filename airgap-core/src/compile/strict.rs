@@ -63,7 +63,7 @@ impl Compiler<'_> {
                     hook: Hook::Egress,
                     priority: 0,
                     policy: ChainPolicy::Drop,
-                    device: Some(device),
+                    devices: vec![device],
                 },
             );
             chain.say([goto(EGRESS)]);

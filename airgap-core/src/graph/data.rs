@@ -15,6 +15,9 @@ pub enum DataType {
     InetProto,
     InetService,
     Ifname,
+    /// Another of nft(8), by its number and the bytes of a value; of other
+    /// programs' sets.
+    Other(u8, u8),
 }
 
 impl DataType {
@@ -37,6 +40,7 @@ impl DataType {
             Self::InetProto => 12,
             Self::InetService => 13,
             Self::Ifname => 41,
+            Self::Other(number, _) => u32::from(number),
         }
     }
 
@@ -55,6 +59,7 @@ impl DataType {
             Self::Ipv4Addr => 4,
             Self::EtherAddr => 6,
             Self::Ipv6Addr | Self::Ifname => 16,
+            Self::Other(_, width) => usize::from(width),
         }
     }
 
@@ -68,6 +73,16 @@ impl DataType {
             Self::InetProto => "inet_proto",
             Self::InetService => "inet_service",
             Self::Ifname => "ifname",
+            Self::Other(1, _) => "verdict",
+            Self::Other(14, _) => "icmp_type",
+            Self::Other(15, _) => "tcp_flag",
+            Self::Other(19, _) => "mark",
+            Self::Other(20, _) => "iface_index",
+            Self::Other(24, _) => "uid",
+            Self::Other(25, _) => "gid",
+            Self::Other(26, _) => "ct_state",
+            Self::Other(29, _) => "icmpv6_type",
+            Self::Other(..) => "integer",
         }
     }
 

@@ -54,7 +54,7 @@ fn chain_json(chain: &Chain, origins: &Origins) -> Value {
         fields.insert("hook".into(), base.hook.name().into());
         fields.insert("priority".into(), base.priority.into());
         fields.insert("policy".into(), base.policy.name().into());
-        fields.insert("device".into(), base.device.clone().into());
+        fields.insert("devices".into(), base.devices.clone().into());
     }
     object
 }

@@ -7,6 +7,7 @@
 
 mod data;
 mod dot;
+mod foreign;
 mod json;
 mod set;
 mod statement;
@@ -21,11 +22,14 @@ use crate::policy::Place;
 pub(crate) use text::rule_text;
 
 pub use data::{DataType, field_width};
-pub use set::{Elements, Set};
+pub use foreign::{
+    Foreign, Operand, Settable, Translation, TranslationKind, address_of, is_mere_condition,
+};
+pub use set::{Data, Elements, Set};
 pub(crate) use statement::ExthdrNumbers;
 pub use statement::{
-    Cgroup, Cmp, CtDirection, CtKey, Exthdr, FibFlags, FibResult, MetaKey, NatTarget, PayloadBase,
-    Selector, Statement, Verdict,
+    Cgroup, Cmp, CtDirection, CtKey, Exthdr, FibFlags, FibResult, HostOrdered, MetaKey, NatTarget,
+    PayloadBase, Selector, Statement, Verdict,
 };
 
 /// The name of every table of the air gap.
@@ -316,8 +320,8 @@ pub struct BaseChain {
     pub priority: i32,
     /// What happens to a packet that no rule decides.
     pub policy: ChainPolicy,
-    /// The device of a chain of family netdev.
-    pub device: Option<String>,
+    /// The devices of a chain at ingress or egress; one, where it is ours.
+    pub devices: Vec<String>,
 }
 
 /// The type of a base chain.

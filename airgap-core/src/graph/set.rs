@@ -1,6 +1,6 @@
 //! Named sets, and their elements packed for a million of them.
 
-use super::{DataType, OriginId, field_width};
+use super::{DataType, OriginId, Verdict, field_width};
 
 /// A named set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +33,52 @@ impl Set {
     #[must_use]
     pub fn is_concatenation(&self) -> bool {
         self.key.len() > 1
+    }
+
+    /// Whether its elements carry data (`NFT_SET_MAP`).
+    #[must_use]
+    pub fn is_map(&self) -> bool {
+        self.other_flags & 8 != 0
+    }
+
+    /// Whether rules change its elements (`NFT_SET_EVAL`), so that what it
+    /// holds now says nothing of what it holds later.
+    #[must_use]
+    pub fn is_dynamic(&self) -> bool {
+        self.other_flags & 32 != 0
+    }
+
+    /// What it holds for a key of [`Set::key_width`] bytes; for a set that is
+    /// no map [`Data::Nothing`]. `None` where no element has it.
+    #[must_use]
+    pub fn find(&self, key: &[u8]) -> Option<&Data> {
+        let elements = &self.elements;
+        let width = self.key_width();
+        let place = if !self.interval {
+            elements.binary_search(key)
+        } else if !self.is_concatenation() {
+            // The ranges do not overlap: the last that begins before the key.
+            let behind = elements.partition_point(|element| element.get(..width) <= Some(key));
+            behind
+                .checked_sub(1)
+                .filter(|n| elements.get(*n).and_then(|e| e.get(width..)) >= Some(key))
+        } else {
+            let before = elements.partition_point(|element| element <= key);
+            let candidates = elements.iter().take(before).enumerate();
+            candidates
+                .filter_map(|(n, (element, _))| Some((n, element.split_at_checked(width)?)))
+                .find(|(_, (first, last))| {
+                    let ends = self.fields(first).zip(self.fields(last));
+                    self.fields(key)
+                        .zip(ends)
+                        .all(|((_, k), ((_, low), (_, high)))| low <= k && k <= high)
+                })
+                .map(|(n, _)| n)
+        };
+        match place {
+            Some(n) => Some(elements.data(n)),
+            None => elements.catch_all.as_ref(),
+        }
     }
 
     /// Whether two sets are declared alike, sizes aside: the kernel can turn
@@ -68,11 +114,26 @@ pub struct Elements {
     stride: usize,
     bytes: Vec<u8>,
     origins: Vec<OriginId>,
+    /// Of a map the data of each element; else empty.
+    data: Vec<Data>,
+    /// What keys without an element get, where they do.
+    catch_all: Option<Data>,
+}
+
+/// What an element of a map stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Data {
+    /// The set is no map.
+    Nothing,
+    /// Bytes, as they go into a register.
+    Value(Vec<u8>),
+    /// A verdict.
+    Verdict(Verdict),
 }
 
 impl PartialEq for Elements {
     fn eq(&self, other: &Self) -> bool {
-        self.bytes == other.bytes
+        self.bytes == other.bytes && self.data == other.data && self.catch_all == other.catch_all
     }
 }
 impl Eq for Elements {}
@@ -94,7 +155,78 @@ impl Elements {
             stride,
             bytes,
             origins,
+            data: Vec::new(),
+            catch_all: None,
         }
+    }
+
+    /// Takes elements of another program's set, each with what it stands for.
+    pub(crate) fn foreign(
+        stride: usize,
+        mut items: Vec<(Vec<u8>, Data)>,
+        catch_all: Option<Data>,
+    ) -> Self {
+        items.sort_by(|a, b| a.0.cmp(&b.0));
+        items.dedup_by(|later, first| later.0 == first.0);
+        let keys = items
+            .iter()
+            .map(|(key, _)| (key.as_slice(), OriginId::default()));
+        let mut elements = Self::new(stride, keys.collect());
+        if items.iter().any(|(_, data)| *data != Data::Nothing) {
+            elements.data = items.into_iter().map(|(_, data)| data).collect();
+        }
+        elements.catch_all = catch_all;
+        elements
+    }
+
+    /// What the element of this number stands for.
+    #[must_use]
+    pub fn data(&self, n: usize) -> &Data {
+        self.data.get(n).unwrap_or(&Data::Nothing)
+    }
+
+    /// What keys without an element stand for, where the set has an element
+    /// for all of those.
+    #[must_use]
+    pub fn catch_all(&self) -> Option<&Data> {
+        self.catch_all.as_ref()
+    }
+
+    /// The verdicts that a map holds.
+    pub fn verdicts(&self) -> impl Iterator<Item = &Verdict> {
+        self.data
+            .iter()
+            .chain(&self.catch_all)
+            .filter_map(|data| match data {
+                Data::Verdict(verdict) => Some(verdict),
+                _ => None,
+            })
+    }
+
+    /// The element of this number, in their order.
+    #[must_use]
+    pub fn get(&self, n: usize) -> Option<&[u8]> {
+        self.bytes.get(n * self.stride..(n + 1) * self.stride)
+    }
+
+    /// How many elements come before the first for which this answers false.
+    fn partition_point(&self, is_before: impl Fn(&[u8]) -> bool) -> usize {
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.get(middle).is_some_and(&is_before) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
+    /// The number of the element that is this key.
+    fn binary_search(&self, key: &[u8]) -> Option<usize> {
+        let n = self.partition_point(|element| element < key);
+        (self.get(n) == Some(key)).then_some(n)
     }
 
     /// How many there are.

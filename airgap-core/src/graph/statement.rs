@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use super::Foreign;
+
 use serde::{Deserialize, Serialize};
 
 /// A part of a rule. The kernel holds these as expressions over registers;
@@ -74,6 +76,8 @@ pub enum Statement {
     Masquerade,
     /// Translates the destination.
     Dnat(NatTarget),
+    /// What only other programs' rules say.
+    Foreign(Box<Foreign>),
     /// What this version has no word for: the name of the expression and its
     /// attributes as the kernel gave them.
     Unknown {
@@ -153,6 +157,7 @@ impl PartialEq for Statement {
             ) => (a, b) == (c, d),
             (Self::SetLabel(a), Self::SetLabel(b)) => a == b,
             (Self::Dnat(a), Self::Dnat(b)) => a == b,
+            (Self::Foreign(a), Self::Foreign(b)) => a == b,
             (Self::Counter { .. }, Self::Counter { .. }) | (Self::Masquerade, Self::Masquerade) => {
                 true
             }
@@ -164,6 +169,12 @@ impl PartialEq for Statement {
     }
 }
 impl Eq for Statement {}
+
+impl From<Foreign> for Statement {
+    fn from(foreign: Foreign) -> Self {
+        Self::Foreign(Box::new(foreign))
+    }
+}
 
 /// The end of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -259,34 +270,78 @@ pub enum Selector {
     Fib(FibFlags, FibResult),
     /// Whether a header that may be absent is there.
     Exthdr(Exthdr),
+    /// A number that the kernel holds in the machine's byte order, turned into
+    /// network byte order so that its size can be compared.
+    NetworkOrder(HostOrdered),
+}
+
+/// A number in the machine's byte order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // as in Selector
+pub enum HostOrdered {
+    Meta(MetaKey),
+    Ct(CtKey, Option<CtDirection>),
+}
+
+impl HostOrdered {
+    /// As the kernel holds it.
+    #[must_use]
+    pub fn selector(self) -> Selector {
+        match self {
+            Self::Meta(key) => Selector::Meta(key),
+            Self::Ct(key, direction) => Selector::Ct(key, direction),
+        }
+    }
 }
 
 /// Keys of `meta`, with their numbers in `enum nft_meta_keys`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs)] // the names of nft(8), META EXPRESSIONS
 pub enum MetaKey {
+    Len = 0,
     Protocol = 1,
+    Mark = 3,
     Iif = 4,
+    Oif = 5,
     Iifname = 6,
     Oifname = 7,
+    IifType = 8,
+    OifType = 9,
     SkUid = 10,
+    SkGid = 11,
     NfProto = 15,
     L4Proto = 16,
     IbrName = 17,
+    ObrName = 18,
+    PktType = 19,
+    IifGroup = 21,
+    OifGroup = 22,
+    Cgroup = 23,
     IifKind = 26,
     OifKind = 27,
 }
 
 impl MetaKey {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 21] = [
+        Self::Len,
         Self::Protocol,
+        Self::Mark,
         Self::Iif,
+        Self::Oif,
         Self::Iifname,
         Self::Oifname,
+        Self::IifType,
+        Self::OifType,
         Self::SkUid,
+        Self::SkGid,
         Self::NfProto,
         Self::L4Proto,
         Self::IbrName,
+        Self::ObrName,
+        Self::PktType,
+        Self::IifGroup,
+        Self::OifGroup,
+        Self::Cgroup,
         Self::IifKind,
         Self::OifKind,
     ];
@@ -301,10 +356,23 @@ impl MetaKey {
     #[must_use]
     pub fn width(self) -> usize {
         match self {
-            Self::NfProto | Self::L4Proto => 1,
-            Self::Protocol => 2,
-            Self::Iif | Self::SkUid => 4,
-            Self::Iifname | Self::Oifname | Self::IbrName | Self::IifKind | Self::OifKind => 16,
+            Self::NfProto | Self::L4Proto | Self::PktType => 1,
+            Self::Protocol | Self::IifType | Self::OifType => 2,
+            Self::Len
+            | Self::Mark
+            | Self::Iif
+            | Self::Oif
+            | Self::SkUid
+            | Self::SkGid
+            | Self::IifGroup
+            | Self::OifGroup
+            | Self::Cgroup => 4,
+            Self::Iifname
+            | Self::Oifname
+            | Self::IbrName
+            | Self::ObrName
+            | Self::IifKind
+            | Self::OifKind => 16,
         }
     }
 }
@@ -316,10 +384,13 @@ pub enum CtKey {
     State = 0,
     Direction = 1,
     Status = 2,
+    Mark = 3,
+    L3Proto = 7,
     Protocol = 10,
     ProtoSrc = 11,
     ProtoDst = 12,
     Labels = 13,
+    Zone = 17,
     SrcIp = 19,
     DstIp = 20,
     SrcIp6 = 21,
@@ -327,14 +398,17 @@ pub enum CtKey {
 }
 
 impl CtKey {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 14] = [
         Self::State,
         Self::Direction,
         Self::Status,
+        Self::Mark,
+        Self::L3Proto,
         Self::Protocol,
         Self::ProtoSrc,
         Self::ProtoDst,
         Self::Labels,
+        Self::Zone,
         Self::SrcIp,
         Self::DstIp,
         Self::SrcIp6,
@@ -351,9 +425,9 @@ impl CtKey {
     #[must_use]
     pub fn width(self) -> usize {
         match self {
-            Self::Direction | Self::Protocol => 1,
-            Self::ProtoSrc | Self::ProtoDst => 2,
-            Self::State | Self::Status | Self::SrcIp | Self::DstIp => 4,
+            Self::Direction | Self::Protocol | Self::L3Proto => 1,
+            Self::ProtoSrc | Self::ProtoDst | Self::Zone => 2,
+            Self::State | Self::Status | Self::Mark | Self::SrcIp | Self::DstIp => 4,
             Self::Labels | Self::SrcIp6 | Self::DstIp6 => 16,
         }
     }
@@ -399,6 +473,10 @@ impl FibFlags {
     pub const DADDR: u32 = 2;
     /// Only routes over the interface that it came by (`NFTA_FIB_F_IIF`).
     pub const IIF: u32 = 8;
+    /// Only routes over the interface that it goes to (`NFTA_FIB_F_OIF`).
+    pub const OIF: u32 = 16;
+    /// By its mark too (`NFTA_FIB_F_MARK`).
+    pub const MARK: u32 = 4;
     /// Only whether there is an answer (`NFTA_FIB_F_PRESENT`).
     pub const PRESENT: u32 = 32;
 }
@@ -408,6 +486,8 @@ impl FibFlags {
 pub enum FibResult {
     /// The outgoing interface.
     Oif = 1,
+    /// Its name.
+    OifName = 2,
     /// The type of the address, as in `linux/rtnetlink.h`: 2 is local.
     AddrType = 3,
 }
@@ -481,7 +561,9 @@ impl Selector {
             Self::Meta(key) => key.width(),
             Self::Ct(key, _) => key.width(),
             Self::Payload { len, .. } => *len as usize,
+            Self::Fib(_, FibResult::OifName) => 16,
             Self::Fib(..) => 4,
+            Self::NetworkOrder(field) => field.selector().width(),
             Self::Exthdr(header) => header.numbers().len as usize,
         }
     }

@@ -3,9 +3,10 @@
 use std::fmt::{self, Write as _};
 
 use super::data::{protocol_name, write_hex, write_name};
+use super::foreign::write_foreign;
 use super::{
-    Chain, Cmp, CtDirection, CtKey, DataType, Exthdr, FibFlags, FibResult, MetaKey, PayloadBase,
-    Rule, RuleGraph, Selector, Set, Statement, Table, Verdict,
+    Chain, Cmp, CtDirection, CtKey, Data, DataType, Exthdr, FibFlags, FibResult, MetaKey,
+    PayloadBase, Rule, RuleGraph, Selector, Set, Statement, Table, Verdict,
 };
 
 impl fmt::Display for RuleGraph {
@@ -48,8 +49,13 @@ fn write_chain(chain: &Chain, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             base.kind.name(),
             base.hook.name()
         )?;
-        if let Some(device) = &base.device {
-            write!(f, "device \"{device}\" ")?;
+        match base.devices.as_slice() {
+            [] => {}
+            [device] => write!(f, "device \"{device}\" ")?,
+            devices => {
+                let names: Vec<_> = devices.iter().map(|name| format!("\"{name}\"")).collect();
+                write!(f, "devices = {{ {} }} ", names.join(", "))?;
+            }
         }
         writeln!(
             f,
@@ -66,7 +72,8 @@ fn write_chain(chain: &Chain, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 impl fmt::Display for Set {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "\tset {} {{", self.name)?;
+        let word = if self.is_map() { "map" } else { "set" };
+        writeln!(f, "\t{word} {} {{", self.name)?;
         let types: Vec<_> = self.key.iter().map(|t| t.name()).collect();
         writeln!(f, "\t\ttype {}", types.join(" . "))?;
         if self.interval {
@@ -83,6 +90,15 @@ impl fmt::Display for Set {
             for (n, (element, _)) in self.elements.iter().enumerate() {
                 f.write_str(if n == 0 { "" } else { ",\n\t\t\t     " })?;
                 f.write_str(&self.element_text(element))?;
+                match self.elements.data(n) {
+                    Data::Nothing => {}
+                    Data::Verdict(verdict) => write!(f, " : {}", verdict_text(verdict))?,
+                    Data::Value(value) => {
+                        let mut text = String::new();
+                        write_hex(value, &mut text);
+                        write!(f, " : {text}")?;
+                    }
+                }
             }
             f.write_str(" }\n")?;
         }
@@ -133,7 +149,7 @@ pub(crate) fn rule_text(rule: &Rule) -> String {
 }
 
 /// What the rule has asked so far, which decides how bytes are named.
-struct Context {
+pub(super) struct Context {
     network: Option<u8>,
     transport: Option<u8>,
 }
@@ -204,7 +220,7 @@ impl Context {
 
 /// How a value is written.
 #[derive(Clone, Copy)]
-enum ValueKind {
+pub(super) enum ValueKind {
     Address4,
     Address6,
     Service,
@@ -214,6 +230,8 @@ enum ValueKind {
     Number,
     /// A number in the machine's byte order.
     HostNumber,
+    /// The same, most significant byte first.
+    NetworkNumber,
     NfProto,
     EtherType,
     Direction,
@@ -222,10 +240,12 @@ enum ValueKind {
     Label,
     AddressType,
     Presence,
+    /// A mark, in the machine's byte order.
+    Mark,
     Raw,
 }
 
-fn selector_text(selector: &Selector, context: &Context) -> (String, ValueKind) {
+pub(super) fn selector_text(selector: &Selector, context: &Context) -> (String, ValueKind) {
     use ValueKind::{Address4, Address6, HostNumber, Name, Proto, Raw, Service};
     match selector {
         Selector::Meta(key) => match key {
@@ -238,6 +258,17 @@ fn selector_text(selector: &Selector, context: &Context) -> (String, ValueKind) 
             MetaKey::L4Proto => ("meta l4proto".into(), Proto),
             MetaKey::IbrName => ("meta ibrname".into(), Name),
             MetaKey::IifKind => ("meta iifkind".into(), Name),
+            MetaKey::Len => ("meta length".into(), HostNumber),
+            MetaKey::Mark => ("meta mark".into(), ValueKind::Mark),
+            MetaKey::Oif => ("meta oif".into(), HostNumber),
+            MetaKey::IifType => ("meta iiftype".into(), Raw),
+            MetaKey::OifType => ("meta oiftype".into(), Raw),
+            MetaKey::SkGid => ("meta skgid".into(), HostNumber),
+            MetaKey::ObrName => ("meta obrname".into(), Name),
+            MetaKey::PktType => ("meta pkttype".into(), ValueKind::Number),
+            MetaKey::IifGroup => ("meta iifgroup".into(), HostNumber),
+            MetaKey::OifGroup => ("meta oifgroup".into(), HostNumber),
+            MetaKey::Cgroup => ("meta cgroup".into(), HostNumber),
             MetaKey::OifKind => ("meta oifkind".into(), Name),
         },
         Selector::Ct(key, direction) => {
@@ -249,6 +280,9 @@ fn selector_text(selector: &Selector, context: &Context) -> (String, ValueKind) 
                 CtKey::ProtoSrc => ("proto-src", Service),
                 CtKey::ProtoDst => ("proto-dst", Service),
                 CtKey::Labels => ("label", ValueKind::Label),
+                CtKey::Mark => ("mark", ValueKind::Mark),
+                CtKey::L3Proto => ("l3proto", ValueKind::NfProto),
+                CtKey::Zone => ("zone", Raw),
                 CtKey::SrcIp => ("ip saddr", Address4),
                 CtKey::DstIp => ("ip daddr", Address4),
                 CtKey::SrcIp6 => ("ip6 saddr", Address6),
@@ -278,16 +312,28 @@ fn selector_text(selector: &Selector, context: &Context) -> (String, ValueKind) 
                 (FibFlags::SADDR, "saddr"),
                 (FibFlags::DADDR, "daddr"),
                 (FibFlags::IIF, "iif"),
+                (FibFlags::OIF, "oif"),
+                (FibFlags::MARK, "mark"),
             ] {
                 if flags & bit != 0 {
                     parts.push(name);
                 }
             }
             let (result, kind) = match result {
+                FibResult::Oif if flags & FibFlags::PRESENT == 0 => ("oif", HostNumber),
                 FibResult::Oif => ("oif", ValueKind::Presence),
+                FibResult::OifName => ("oifname", Name),
                 FibResult::AddrType => ("type", ValueKind::AddressType),
             };
             (format!("fib {} {result}", parts.join(" . ")), kind)
+        }
+        Selector::NetworkOrder(field) => {
+            let (name, kind) = selector_text(&field.selector(), context);
+            let kind = match kind {
+                HostNumber | ValueKind::Mark => ValueKind::NetworkNumber,
+                other => other,
+            };
+            (name, kind)
         }
         Selector::Exthdr(header) => {
             let (name, kind) = match header {
@@ -299,6 +345,27 @@ fn selector_text(selector: &Selector, context: &Context) -> (String, ValueKind) 
             (name.to_owned(), kind)
         }
     }
+}
+
+/// A verdict as nft(8) writes it.
+pub(super) fn verdict_text(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Accept => "accept".to_owned(),
+        Verdict::Drop => "drop".to_owned(),
+        Verdict::Return => "return".to_owned(),
+        Verdict::Jump(chain) => format!("jump {chain}"),
+        Verdict::Goto(chain) => format!("goto {chain}"),
+        Verdict::Other(number) => format!("# verdict {number}"),
+    }
+}
+
+/// The fields of a key as nft(8) joins them.
+pub(super) fn lookup_key(key: &[Selector], context: &Context) -> String {
+    let fields: Vec<_> = key
+        .iter()
+        .map(|selector| selector_text(selector, context).0)
+        .collect();
+    fields.join(" . ")
 }
 
 fn host_number(value: &[u8]) -> Option<u32> {
@@ -341,7 +408,7 @@ fn label_of(value: &[u8]) -> u128 {
     value.try_into().map_or(0, u128::from_ne_bytes)
 }
 
-fn write_value(value: &[u8], kind: ValueKind, out: &mut String) {
+pub(super) fn write_value(value: &[u8], kind: ValueKind, out: &mut String) {
     match (kind, value) {
         (ValueKind::Address4, value) if value.len() == 4 => DataType::Ipv4Addr.write(value, out),
         (ValueKind::Address6, value) if value.len() == 16 => DataType::Ipv6Addr.write(value, out),
@@ -353,6 +420,15 @@ fn write_value(value: &[u8], kind: ValueKind, out: &mut String) {
         }
         (ValueKind::HostNumber, value) => {
             let _ = write!(out, "{}", host_number(value).unwrap_or_default());
+        }
+        (ValueKind::NetworkNumber, value) => {
+            let number = value
+                .iter()
+                .fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
+            let _ = write!(out, "{number}");
+        }
+        (ValueKind::Mark, value) => {
+            let _ = write!(out, "{:#x}", host_number(value).unwrap_or_default());
         }
         (ValueKind::NfProto, &[2]) => out.push_str("ipv4"),
         (ValueKind::NfProto, &[10]) => out.push_str("ipv6"),
@@ -391,7 +467,7 @@ fn write_value(value: &[u8], kind: ValueKind, out: &mut String) {
     }
 }
 
-fn write_statement(statement: &Statement, context: &Context, out: &mut String) {
+pub(super) fn write_statement(statement: &Statement, context: &Context, out: &mut String) {
     match statement {
         Statement::Match {
             left,
@@ -412,17 +488,14 @@ fn write_statement(statement: &Statement, context: &Context, out: &mut String) {
             write_value(last, kind, out);
         }
         Statement::Lookup { key, set, negated } => {
-            let key: Vec<_> = key
-                .iter()
-                .map(|selector| selector_text(selector, context).0)
-                .collect();
             let _ = write!(
                 out,
                 "{} {}@{set}",
-                key.join(" . "),
+                lookup_key(key, context),
                 if *negated { "!= " } else { "" }
             );
         }
+        Statement::Foreign(foreign) => write_foreign(foreign, context, out),
         Statement::SocketCgroup(group) => {
             let _ = write!(out, "socket cgroupv2 level {} ", group.level);
             if group.path.is_empty() {
@@ -431,20 +504,7 @@ fn write_statement(statement: &Statement, context: &Context, out: &mut String) {
                 out.push_str(&quoted(&group.path));
             }
         }
-        Statement::Verdict(verdict) => match verdict {
-            Verdict::Accept => out.push_str("accept"),
-            Verdict::Drop => out.push_str("drop"),
-            Verdict::Return => out.push_str("return"),
-            Verdict::Jump(chain) => {
-                let _ = write!(out, "jump {chain}");
-            }
-            Verdict::Goto(chain) => {
-                let _ = write!(out, "goto {chain}");
-            }
-            Verdict::Other(number) => {
-                let _ = write!(out, "# verdict {number}");
-            }
-        },
+        Statement::Verdict(verdict) => out.push_str(&verdict_text(verdict)),
         Statement::Counter { .. } => out.push_str("counter"),
         Statement::Limit { rate, unit, burst } => {
             let unit = match unit {

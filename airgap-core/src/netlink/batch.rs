@@ -449,7 +449,8 @@ fn write_chain(chain: &Chain, family: Family, w: &mut Writer) {
     w.nest(attr::CHAIN_HOOK, |w| {
         w.be32(attr::HOOK_HOOKNUM, base.hook.number(family))
             .be32(attr::HOOK_PRIORITY, priority);
-        if let Some(device) = &base.device {
+        // A chain of the air gap has one device at most.
+        if let Some(device) = base.devices.first() {
             w.text(attr::HOOK_DEV, device);
         }
     });
@@ -561,6 +562,7 @@ pub(super) mod attr {
     pub const ELEM_LIST_SET: u16 = 2;
     pub const ELEM_LIST_ELEMENTS: u16 = 3;
     pub const ELEM_KEY: u16 = 1;
+    pub const ELEM_DATA: u16 = 2;
     pub const ELEM_FLAGS: u16 = 3;
     pub const ELEM_KEY_END: u16 = 10;
     pub const DATA_VALUE: u16 = 1;

@@ -2,18 +2,12 @@
 //! whatever does not hold together becomes [`Statement::Unknown`] or is left
 //! out, and then differs from what was meant.
 
-use std::net::IpAddr;
-
-use nftnl::nftnl_sys::libc;
-
 use super::attr::Attributes;
 use super::batch::{ELEM_INTERVAL_END, SET_CONCAT, SET_INTERVAL, attr, udata};
-use super::encode::SOCKET_CGROUPV2;
-use super::registers::slot_of;
+use super::raise;
 use crate::graph::{
-    BaseChain, Cgroup, Chain, ChainPolicy, ChainType, Cmp, CtDirection, CtKey, DataType, Elements,
-    Exthdr, ExthdrNumbers, Family, FibFlags, FibResult, Handle, Hook, MetaKey, NatTarget, OriginId,
-    PayloadBase, Rule, Selector, Set, Statement, Table, Verdict, field_width,
+    BaseChain, Chain, ChainPolicy, ChainType, Data, DataType, Elements, Family, Handle, Hook,
+    OriginId, Rule, Set, Table, field_width,
 };
 
 /// A table from `NFT_MSG_NEWTABLE`, without its contents.
@@ -65,10 +59,13 @@ pub(super) fn chain(family: Family, a: Attributes) -> Option<Chain> {
                 Some(0) => ChainPolicy::Drop,
                 _ => ChainPolicy::Accept,
             },
-            device: hook.text(attr::HOOK_DEV).or_else(|| {
-                let devices = hook.nested(attr::HOOK_DEVS);
-                devices.into_iter().next().map(|(_, name)| text(name))
-            }),
+            devices: match hook.text(attr::HOOK_DEV) {
+                Some(device) => vec![device],
+                None => {
+                    let devices = hook.nested(attr::HOOK_DEVS);
+                    devices.map(|(_, name)| text(name)).collect()
+                }
+            },
         });
     }
     Some(chain)
@@ -82,14 +79,13 @@ fn text(bytes: &[u8]) -> String {
 pub(super) fn set(a: Attributes) -> Option<Set> {
     let flags = a.be32(attr::SET_FLAGS).unwrap_or_default();
     let mut types = a.be32(attr::SET_KEY_TYPE)?;
-    let mut key = Vec::new();
-    // A type of another program's set that has no word here makes the key
-    // shorter than it is, so that the set equals none of ours.
+    let mut numbers = Vec::new();
     while types != 0 {
-        key.extend(DataType::from_number(types & 0x3f));
+        numbers.push(types & 0x3f);
         types >>= 6;
     }
-    key.reverse();
+    numbers.reverse();
+    let key = key(&numbers, a.be32(attr::SET_KEY_LEN).unwrap_or_default());
     Some(Set {
         name: a.text(attr::SET_NAME)?,
         key,
@@ -103,14 +99,48 @@ pub(super) fn set(a: Attributes) -> Option<Set> {
     })
 }
 
+/// The fields of a key of `len` bytes. A type that has no word here is as wide
+/// as the others leave it; if there are several, each takes one register.
+fn key(numbers: &[u32], len: u32) -> Vec<DataType> {
+    let known: usize = numbers
+        .iter()
+        .filter_map(|number| DataType::from_number(*number))
+        .map(|kind| field_width(kind.width()))
+        .sum();
+    let len = usize::try_from(len).unwrap_or_default();
+    let unknown = numbers
+        .iter()
+        .filter(|number| DataType::from_number(**number).is_none())
+        .count();
+    let width = match unknown {
+        1 => len.saturating_sub(known),
+        _ => 4,
+    };
+    let other = |number: u32| {
+        DataType::Other(
+            u8::try_from(number).unwrap_or_default(),
+            u8::try_from(width).unwrap_or(u8::MAX),
+        )
+    };
+    numbers
+        .iter()
+        .map(|number| DataType::from_number(*number).unwrap_or_else(|| other(*number)))
+        .collect()
+}
+
 /// Collects the elements of a set from any number of `NFT_MSG_NEWSETELEM`.
 #[derive(Default)]
 pub(super) struct ElementCollector {
     /// Keys, or of ranges both ends as the kernel gives them.
     keys: Vec<u8>,
-    /// Of a set of plain ranges: the value, and whether it ends a range.
-    bounds: Vec<(Vec<u8>, bool)>,
+    /// Of a map, or of a set of plain ranges: the value, what it stands for,
+    /// and whether it ends a range.
+    bounds: Vec<(Vec<u8>, bool, Data)>,
+    catch_all: Option<Data>,
 }
+
+/// `NFT_SET_ELEM_CATCHALL`
+const ELEM_CATCHALL: u32 = 2;
 
 impl ElementCollector {
     pub fn message(&mut self, set: &Set, a: Attributes) {
@@ -126,42 +156,59 @@ impl ElementCollector {
                 key.resize(width, 0);
                 key
             };
-            let key = padded(attr::ELEM_KEY);
+            let flags = element.be32(attr::ELEM_FLAGS).unwrap_or_default();
+            let data = || match (set.is_map(), element.nested(attr::ELEM_DATA)) {
+                (false, _) => Data::Nothing,
+                (true, data) => match (data.find(attr::DATA_VALUE), raise::verdict(data)) {
+                    (Some(value), _) => Data::Value(value.to_vec()),
+                    (None, Some(verdict)) => Data::Verdict(verdict),
+                    (None, None) => Data::Nothing,
+                },
+            };
+            if flags & ELEM_CATCHALL != 0 {
+                self.catch_all = Some(data());
+                continue;
+            }
+            let mut key = padded(attr::ELEM_KEY);
             if set.interval && !set.is_concatenation() {
-                let flags = element.be32(attr::ELEM_FLAGS).unwrap_or_default();
-                self.bounds.push((key, flags & ELEM_INTERVAL_END != 0));
+                self.bounds
+                    .push((key, flags & ELEM_INTERVAL_END != 0, data()));
+                continue;
+            }
+            if set.interval {
+                let last = match element.find(attr::ELEM_KEY_END) {
+                    Some(_) => padded(attr::ELEM_KEY_END),
+                    None => key.clone(),
+                };
+                key.extend_from_slice(&last);
+            }
+            if set.is_map() {
+                self.bounds.push((key, false, data()));
             } else {
                 self.keys.extend_from_slice(&key);
-                if set.interval {
-                    let has_end = element.find(attr::ELEM_KEY_END).is_some();
-                    self.keys.extend_from_slice(&if has_end {
-                        padded(attr::ELEM_KEY_END)
-                    } else {
-                        key
-                    });
-                }
             }
         }
     }
 
     pub fn finish(mut self, set: &Set) -> Elements {
         let width = set.key_width();
-        let len = set.key.first().map_or(0, |t| t.width());
         let stride = if set.interval { 2 * width } else { width };
-        self.bounds.sort();
-        let mut bounds = self.bounds.iter().peekable();
-        while let Some((first, ends)) = bounds.next() {
-            if *ends {
-                continue;
+        let plain_ranges = set.interval && !set.is_concatenation();
+        if set.is_map() || self.catch_all.is_some() {
+            let items = if plain_ranges {
+                ranges(std::mem::take(&mut self.bounds), set)
+            } else {
+                let keys = self.keys.chunks_exact(stride.max(1));
+                let bare = keys.map(|key| (key.to_vec(), Data::Nothing));
+                let with_data = self.bounds.into_iter().map(|(key, _, data)| (key, data));
+                bare.chain(with_data).collect()
+            };
+            return Elements::foreign(stride, items, self.catch_all);
+        }
+        if plain_ranges {
+            for (range, _) in ranges(std::mem::take(&mut self.bounds), set) {
+                self.keys.extend_from_slice(&range);
             }
-            let mut last = vec![0xff; len];
-            last.resize(width, 0);
-            if let Some((next, _)) = bounds.peek() {
-                last.clone_from(next);
-                decrement(last.get_mut(..len).unwrap_or_default());
-            }
-            self.keys.extend_from_slice(first);
-            self.keys.extend_from_slice(&last);
         }
         let items = self
             .keys
@@ -170,6 +217,30 @@ impl ElementCollector {
             .collect();
         Elements::new(stride, items)
     }
+}
+
+/// The ranges of a set of plain ranges, each from its first to its last value,
+/// of the bounds in any order.
+fn ranges(mut bounds: Vec<(Vec<u8>, bool, Data)>, set: &Set) -> Vec<(Vec<u8>, Data)> {
+    let width = set.key_width();
+    let len = set.key.first().map_or(0, |t| t.width());
+    // What ends before a value comes before what begins there.
+    bounds.sort_by(|a, b| (&a.0, !a.1).cmp(&(&b.0, !b.1)));
+    let mut ranges = Vec::new();
+    let mut bounds = bounds.into_iter().peekable();
+    while let Some((first, ends, data)) = bounds.next() {
+        if ends {
+            continue;
+        }
+        let mut last = vec![0xff; len];
+        last.resize(width, 0);
+        if let Some((next, _, _)) = bounds.peek() {
+            last.clone_from(next);
+            decrement(last.get_mut(..len).unwrap_or_default());
+        }
+        ranges.push(([first, last].concat(), data));
+    }
+    ranges
 }
 
 /// The number before this one, in network byte order.
@@ -185,28 +256,10 @@ fn decrement(number: &mut [u8]) {
 
 /// A rule from `NFT_MSG_NEWRULE`, and the name of its chain. `sets` are those
 /// of its table.
-pub(super) fn rule(a: Attributes, sets: &[Set]) -> Option<(String, Rule)> {
-    let mut raiser = Raiser {
-        sets,
-        registers: Default::default(),
-        statements: Vec::new(),
-    };
-    for (_, expression) in a.nested(attr::RULE_EXPRESSIONS) {
-        let expression = Attributes(expression);
-        // NFTA_EXPR_NAME, NFTA_EXPR_DATA
-        let name = expression.text(1)?;
-        let data = expression.find(2).unwrap_or_default();
-        if raiser.expression(&name, Attributes(data)).is_none() {
-            // Nothing that it may have left in a register can be relied on.
-            raiser.registers = Default::default();
-            raiser.statements.push(Statement::Unknown {
-                name,
-                data: data.to_vec(),
-            });
-        }
-    }
+pub(super) fn rule(family: Family, a: Attributes, sets: &[Set]) -> Option<(String, Rule)> {
+    let statements = raise::statements(family, sets, a.nested(attr::RULE_EXPRESSIONS))?;
     let rule = Rule {
-        statements: raiser.statements,
+        statements,
         comment: a
             .find(attr::RULE_USERDATA)
             .and_then(|data| comment(data, udata::RULE_COMMENT)),
@@ -216,294 +269,6 @@ pub(super) fn rule(a: Attributes, sets: &[Set]) -> Option<(String, Rule)> {
     Some((a.text(attr::RULE_CHAIN)?, rule))
 }
 
-/// What a register holds while a rule is read.
-#[derive(Clone)]
-enum Held {
-    Selected(Selector, Option<Vec<u8>>),
-    /// The number of the control group at this level.
-    SocketCgroup(u32),
-    Value(Vec<u8>),
-}
-
-/// Turns expressions over registers back into statements.
-struct Raiser<'a> {
-    sets: &'a [Set],
-    registers: [Option<Held>; 16],
-    statements: Vec<Statement>,
-}
-
-impl Raiser<'_> {
-    /// Takes an expression; `None` if it is not understood in full.
-    fn expression(&mut self, name: &str, a: Attributes) -> Option<()> {
-        match name {
-            "meta" => {
-                // DREG 1, KEY 2; a set of a field has SREG 3
-                let selector = Selector::Meta(MetaKey::from_number(a.be32(2)?)?);
-                self.load(a.be32(1)?, selector)
-            }
-            "ct" => self.ct(a),
-            "payload" => {
-                // DREG 1, BASE 2, OFFSET 3, LEN 4
-                let base = match a.be32(2)? {
-                    0 => PayloadBase::LinkLayer,
-                    1 => PayloadBase::Network,
-                    2 => PayloadBase::Transport,
-                    _ => return None,
-                };
-                self.load(
-                    a.be32(1)?,
-                    Selector::Payload {
-                        base,
-                        offset: a.be32(3)?,
-                        len: a.be32(4)?,
-                    },
-                )
-            }
-            "fib" => {
-                // DREG 1, RESULT 2, FLAGS 3
-                let result = match a.be32(2)? {
-                    1 => FibResult::Oif,
-                    3 => FibResult::AddrType,
-                    _ => return None,
-                };
-                self.load(a.be32(1)?, Selector::Fib(FibFlags(a.be32(3)?), result))
-            }
-            "exthdr" => {
-                // DREG 1, TYPE 2, OFFSET 3, LEN 4, FLAGS 5, OP 6
-                let numbers = ExthdrNumbers {
-                    op: a.be32(6).unwrap_or_default(),
-                    kind: a.byte(2)?,
-                    offset: a.be32(3)?,
-                    len: a.be32(4)?,
-                    flags: a.be32(5).unwrap_or_default(),
-                };
-                let header = Exthdr::from_numbers(numbers)?;
-                self.load(a.be32(1)?, Selector::Exthdr(header))
-            }
-            "bitwise" => self.bitwise(a),
-            "socket" => {
-                // KEY 1, DREG 2, LEVEL 3
-                if a.be32(1)? != SOCKET_CGROUPV2 {
-                    return None;
-                }
-                *self.registers.get_mut(slot_of(a.be32(2)?)?)? =
-                    Some(Held::SocketCgroup(a.be32(3)?));
-                Some(())
-            }
-            "cmp" => {
-                // SREG 1, OP 2, DATA 3
-                if let Some(Held::SocketCgroup(level)) = self.registers.get(slot_of(a.be32(1)?)?)? {
-                    let level = *level;
-                    let id = a.nested(3).find(attr::DATA_VALUE)?.try_into().ok()?;
-                    return match Cmp::from_number(a.be32(2)?)? {
-                        Cmp::Eq => self.say(Statement::SocketCgroup(Cgroup {
-                            level,
-                            id: u64::from_ne_bytes(id),
-                            path: String::new(),
-                        })),
-                        _ => None,
-                    };
-                }
-                let (left, mask) = self.selected(a.be32(1)?)?;
-                let op = Cmp::from_number(a.be32(2)?)?;
-                let right = a.nested(3).find(attr::DATA_VALUE)?.to_vec();
-                self.say(Statement::Match {
-                    left,
-                    mask,
-                    op,
-                    right,
-                })
-            }
-            "range" => {
-                // SREG 1, OP 2, FROM_DATA 3, TO_DATA 4
-                let (left, None) = self.selected(a.be32(1)?)? else {
-                    return None;
-                };
-                let value = |kind| Some(a.nested(kind).find(attr::DATA_VALUE)?.to_vec());
-                self.say(Statement::Range {
-                    left,
-                    negated: a.be32(2)? == 1,
-                    first: value(3)?,
-                    last: value(4)?,
-                })
-            }
-            "lookup" => self.lookup(a),
-            "immediate" => self.immediate(a),
-            "counter" => {
-                // BYTES 1, PACKETS 2
-                self.say(Statement::Counter {
-                    packets: a.be64(2)?,
-                    bytes: a.be64(1)?,
-                })
-            }
-            "limit" => self.limit(a),
-            "log" => self.log(a),
-            "masq" if a.find(1).is_none() && a.find(2).is_none() => self.say(Statement::Masquerade),
-            "nat" => self.nat(a),
-            _ => None,
-        }
-    }
-
-    #[allow(clippy::unnecessary_wraps)] // so that the calls above read alike
-    fn say(&mut self, statement: Statement) -> Option<()> {
-        self.statements.push(statement);
-        Some(())
-    }
-
-    fn load(&mut self, register: u32, selector: Selector) -> Option<()> {
-        *self.registers.get_mut(slot_of(register)?)? = Some(Held::Selected(selector, None));
-        Some(())
-    }
-
-    fn selected(&self, register: u32) -> Option<(Selector, Option<Vec<u8>>)> {
-        match self.registers.get(slot_of(register)?)? {
-            Some(Held::Selected(selector, mask)) => Some((*selector, mask.clone())),
-            _ => None,
-        }
-    }
-
-    fn value(&self, register: u32) -> Option<&[u8]> {
-        match self.registers.get(slot_of(register)?)? {
-            Some(Held::Value(value)) => Some(value),
-            _ => None,
-        }
-    }
-
-    fn ct(&mut self, a: Attributes) -> Option<()> {
-        // DREG 1, KEY 2, DIRECTION 3, SREG 4
-        let key = CtKey::from_number(a.be32(2)?)?;
-        if let Some(source) = a.be32(4) {
-            let label = u128::from_ne_bytes(self.value(source)?.try_into().ok()?);
-            return if key == CtKey::Labels {
-                self.say(Statement::SetLabel(label))
-            } else {
-                None
-            };
-        }
-        let direction = match a.byte(3) {
-            None => None,
-            Some(0) => Some(CtDirection::Original),
-            Some(1) => Some(CtDirection::Reply),
-            Some(_) => return None,
-        };
-        self.load(a.be32(1)?, Selector::Ct(key, direction))
-    }
-
-    fn bitwise(&mut self, a: Attributes) -> Option<()> {
-        // SREG 1, DREG 2, LEN 3, MASK 4, XOR 5, OP 6
-        let xor = a.nested(5).find(attr::DATA_VALUE)?;
-        if a.be32(6).unwrap_or_default() != 0 || xor.iter().any(|byte| *byte != 0) {
-            return None;
-        }
-        let (selector, None) = self.selected(a.be32(1)?)? else {
-            return None;
-        };
-        let mask = a.nested(4).find(attr::DATA_VALUE)?.to_vec();
-        *self.registers.get_mut(slot_of(a.be32(2)?)?)? = Some(Held::Selected(selector, Some(mask)));
-        Some(())
-    }
-
-    fn lookup(&mut self, a: Attributes) -> Option<()> {
-        // SET 1, SREG 2, DREG 3, SET_ID 4, FLAGS 5
-        if a.find(3).is_some() {
-            return None;
-        }
-        let name = a.text(1)?;
-        let width = self.sets.iter().find(|set| set.name == name)?.key_width() / 4;
-        let mut slot = slot_of(a.be32(2)?)?;
-        let end = slot + width;
-        let mut key = Vec::new();
-        while slot < end {
-            let Some(Held::Selected(selector, None)) = self.registers.get(slot)? else {
-                return None;
-            };
-            key.push(*selector);
-            slot += field_width(selector.width()) / 4;
-        }
-        self.say(Statement::Lookup {
-            key,
-            set: name,
-            negated: a.be32(5).unwrap_or_default() & 1 != 0,
-        })
-    }
-
-    fn immediate(&mut self, a: Attributes) -> Option<()> {
-        // DREG 1, DATA 2
-        let register = a.be32(1)?;
-        let data = a.nested(2);
-        if let Some(slot) = slot_of(register) {
-            let value = data.find(attr::DATA_VALUE)?.to_vec();
-            *self.registers.get_mut(slot)? = Some(Held::Value(value));
-            return Some(());
-        }
-        // NFTA_DATA_VERDICT 2: CODE 1, CHAIN 2
-        let verdict = data.nested(2);
-        #[allow(clippy::cast_possible_wrap)] // verdicts are signed
-        let code = verdict.be32(1)? as i32;
-        self.say(Statement::Verdict(match code {
-            libc::NF_ACCEPT => Verdict::Accept,
-            libc::NF_DROP => Verdict::Drop,
-            libc::NFT_RETURN => Verdict::Return,
-            libc::NFT_JUMP => Verdict::Jump(verdict.text(2)?),
-            libc::NFT_GOTO => Verdict::Goto(verdict.text(2)?),
-            other => Verdict::Other(other),
-        }))
-    }
-
-    fn limit(&mut self, a: Attributes) -> Option<()> {
-        // RATE 1, UNIT 2, BURST 3, TYPE 4 (0 packets), FLAGS 5 (1 over the rate)
-        if a.be32(4).unwrap_or_default() != 0 || a.be32(5).unwrap_or_default() != 0 {
-            return None;
-        }
-        self.say(Statement::Limit {
-            rate: a.be64(1)?,
-            unit: a.be64(2)?,
-            burst: a.be32(3).unwrap_or_default(),
-        })
-    }
-
-    fn log(&mut self, a: Attributes) -> Option<()> {
-        // GROUP 1, PREFIX 2, SNAPLEN 3, QTHRESHOLD 4, LEVEL 5 (4 a warning), FLAGS 6
-        let group = match a.find(1) {
-            None => None,
-            Some(group) => Some(u16::from_be_bytes(group.try_into().ok()?)),
-        };
-        if a.be32(3).unwrap_or_default() != 0
-            || a.find(4).is_some_and(|queue| queue != [0, 0])
-            || a.be32(5).is_some_and(|level| level != 4)
-            || a.be32(6).unwrap_or_default() != 0
-        {
-            return None;
-        }
-        self.say(Statement::Log {
-            prefix: a.text(2).unwrap_or_default(),
-            group,
-        })
-    }
-
-    fn nat(&mut self, a: Attributes) -> Option<()> {
-        // TYPE 1, FAMILY 2, ADDR_MIN 3, ADDR_MAX 4, PROTO_MIN 5, PROTO_MAX 6, FLAGS 7
-        // The kernel answers with a maximum equal to the minimum, and with the
-        // flags that it derives from both (1 addresses, 2 ports).
-        #[allow(clippy::cast_sign_loss)]
-        if a.be32(1)? != libc::NFT_NAT_DNAT as u32
-            || a.be32(4).is_some_and(|max| Some(max) != a.be32(3))
-            || a.be32(6).is_some_and(|max| Some(max) != a.be32(5))
-            || a.be32(7).unwrap_or_default() & !3 != 0
-        {
-            return None;
-        }
-        let address = self.value(a.be32(3)?)?;
-        let address = match address.len() {
-            4 => IpAddr::from(<[u8; 4]>::try_from(address).ok()?),
-            16 => IpAddr::from(<[u8; 16]>::try_from(address).ok()?),
-            _ => return None,
-        };
-        let port = u16::from_be_bytes(self.value(a.be32(5)?)?.try_into().ok()?);
-        self.say(Statement::Dnat(NatTarget { address, port }))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a test may fail that way
@@ -511,6 +276,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::graph::{MetaKey, Statement};
     use crate::netlink::attr::Writer;
     use crate::netlink::socket::messages;
 
@@ -557,7 +323,7 @@ mod tests {
             let _ = collector.finish(&set);
             sets.push(set);
         }
-        let _ = rule(a, &sets);
+        let _ = rule(Family::Inet, a, &sets);
         for message in messages(bytes) {
             let _ = message.error();
         }
@@ -566,7 +332,7 @@ mod tests {
     #[test]
     fn a_rule_is_read_as_it_was_written() {
         let bytes = sample();
-        let (chain, rule) = rule(Attributes(&bytes), &[]).unwrap();
+        let (chain, rule) = rule(Family::Inet, Attributes(&bytes), &[]).unwrap();
         assert_eq!(chain, "input");
         assert_eq!(rule.handle.0, 7);
         assert_eq!(crate::graph::rule_text(&rule), "meta l4proto tcp accept");
@@ -581,7 +347,7 @@ mod tests {
                     w.text(1, "quantum").bytes(2, &[1, 2, 3, 4]);
                 });
             });
-        let (_, rule) = rule(Attributes(&w.0), &[]).unwrap();
+        let (_, rule) = rule(Family::Inet, Attributes(&w.0), &[]).unwrap();
         let expected = Statement::Unknown {
             name: "quantum".to_owned(),
             data: vec![1, 2, 3, 4],

@@ -133,9 +133,9 @@ pub(super) fn encode(statement: &Statement, out: &mut Vec<AnyExpression>) {
             attributes: Vec::new(),
         }),
         Statement::Dnat(target) => encode_dnat(target, out),
-        // Only what was read from the kernel can be unknown, and that is never
-        // written.
-        Statement::Unknown { .. } => {}
+        // Only what was read from the kernel can be of others or unknown, and
+        // that is never written.
+        Statement::Foreign(_) | Statement::Unknown { .. } => {}
     }
 }
 
@@ -186,6 +186,7 @@ fn load(selector: &Selector, slot: usize) -> AnyExpression {
                 (sys::NFTNL_EXPR_FIB_FLAGS, Attribute::U32(*flags)),
             ],
         },
+        Selector::NetworkOrder(field) => load(&field.selector(), slot),
         Selector::Exthdr(header) => {
             let numbers = header.numbers();
             AnyExpression {

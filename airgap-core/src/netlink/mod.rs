@@ -6,9 +6,11 @@ mod batch;
 mod decode;
 mod encode;
 mod ffi;
+mod raise;
 mod registers;
 mod route;
 mod socket;
+mod xt;
 
 pub(crate) use batch::{Batch, Operation, Position};
 pub use route::Device;

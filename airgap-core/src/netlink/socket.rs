@@ -240,7 +240,7 @@ impl Kernel {
                 if family == table.family
                     && a.text(attr::RULE_TABLE).as_deref() == Some(&table.name)
                 {
-                    rules.extend(decode::rule(a, sets));
+                    rules.extend(decode::rule(family, a, sets));
                 }
             },
         )?;

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::model::Place;
 use super::render::{self, Style};
-use super::source::Source;
+use super::source::{Source, Span};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -101,6 +101,29 @@ impl PolicyError {
             related: Vec::new(),
         };
         Self::new(vec![diagnostic], 0, Arc::new(Source::data(name)))
+    }
+
+    /// For a mistake in a short text that is called `name` in messages.
+    pub(crate) fn of_text(
+        name: &str,
+        text: &str,
+        span: Span,
+        message: &str,
+        expected: &str,
+        help: Option<String>,
+    ) -> Self {
+        let source = Source::new(name, text);
+        let diagnostic = Diagnostic {
+            severity: Severity::Error,
+            message: message.to_owned(),
+            place: source.place(span.start),
+            end: source.place(span.end),
+            path: String::new(),
+            label: expected.to_owned(),
+            help,
+            related: Vec::new(),
+        };
+        Self::new(vec![diagnostic], 0, Arc::new(source))
     }
 
     /// The mistakes, in the order of the text.

@@ -120,32 +120,24 @@ pub fn plan(plan: &Plan) -> io::Result<()> {
 
 fn list(out: &mut impl io::Write, changes: &[Change]) -> io::Result<()> {
     let coloured = colour(io::stdout().is_terminal());
-    for (kind, sign, code) in [
-        (ChangeKind::Added, '+', 32),
-        (ChangeKind::Changed, '~', 33),
-        (ChangeKind::Removed, '-', 31),
+    for (kind, code) in [
+        (ChangeKind::Added, 32),
+        (ChangeKind::Changed, 33),
+        (ChangeKind::Removed, 31),
     ] {
         let of_kind: Vec<_> = changes
             .iter()
             .filter(|change| change.kind == kind)
             .collect();
         for change in of_kind.iter().take(LISTED_MAX) {
-            let (start, end) = if coloured {
-                (format!("\x1b[{code}m"), "\x1b[0m")
+            if coloured {
+                writeln!(out, "\x1b[{code}m{change}\x1b[0m")?;
             } else {
-                (String::new(), "")
-            };
-            write!(out, "{start}{sign} {}{end}", change.opening)?;
-            if let Some(was) = &change.was {
-                write!(out, " (was: {was})")?;
-            }
-            match &change.origin {
-                Some(origin) => writeln!(out, "    {origin}")?,
-                None => writeln!(out)?,
+                writeln!(out, "{change}")?;
             }
         }
         if of_kind.len() > LISTED_MAX {
-            writeln!(out, "{sign} and {} more", of_kind.len() - LISTED_MAX)?;
+            writeln!(out, "{} and {} more", kind.sign(), of_kind.len() - LISTED_MAX)?;
         }
     }
     Ok(())

@@ -2,6 +2,7 @@
 //! an error, and opening by opening for a plan.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Serialize;
 
@@ -22,6 +23,20 @@ pub struct Change {
     pub origin: Option<Origin>,
 }
 
+/// One line: a sign, the opening, what it was, and the line of the policy.
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind.sign(), self.opening)?;
+        if let Some(was) = &self.was {
+            write!(f, " (was: {was})")?;
+        }
+        match &self.origin {
+            Some(origin) => write!(f, "    {origin}"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Whether something comes or goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -30,6 +45,18 @@ pub enum ChangeKind {
     Added,
     Removed,
     Changed,
+}
+
+impl ChangeKind {
+    /// The sign that stands for it in a list of changes.
+    #[must_use]
+    pub fn sign(self) -> char {
+        match self {
+            Self::Added => '+',
+            Self::Removed => '-',
+            Self::Changed => '~',
+        }
+    }
 }
 
 /// The openings that come, go and change from `live` to `target`.

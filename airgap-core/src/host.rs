@@ -1,5 +1,6 @@
 //! A host: plans, applies, looks at and removes its air gap.
 
+use std::fmt;
 use std::path::Path;
 
 use serde::Serialize;
@@ -65,6 +66,19 @@ impl Plan {
     #[must_use]
     pub fn graph(&self) -> &RuleGraph {
         &self.target
+    }
+}
+
+/// The changes, one a line.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, change) in self.changes.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            change.fmt(f)?;
+        }
+        Ok(())
     }
 }
 

@@ -1,0 +1,185 @@
+"""What the answers are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+
+@dataclass(frozen=True)
+class Related:
+    """Another place that a :class:`Diagnostic` is about.
+
+    >>> Related(path="bridge[0]", line=3, column=1, end_line=3, end_column=11, label="named here").line
+    3
+    """
+
+    #: The path of the value, such as ``bridge[0].name``; lists count from 0.
+    path: str
+    #: Where it begins, from 1; None where the policy is data and no text.
+    line: Optional[int]
+    column: Optional[int]
+    #: The place behind its last character.
+    end_line: Optional[int]
+    end_column: Optional[int]
+    #: What it has to do with the mistake.
+    label: str
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """One mistake in a policy, or one warning, and where it is.
+
+    >>> import airgap
+    >>> try:
+    ...     airgap.Policy.from_dict({"version": 1, "allow": [{"to": "192.0.2.1", "port": "https"}]})
+    ... except airgap.PolicyError as error:
+    ...     print(error.diagnostics[0].path)
+    allow[0].port
+    """
+
+    #: ``error`` or ``warning``.
+    severity: str
+    #: What is wrong.
+    message: str
+    #: The path of the value, such as ``allow[3].port``; lists count from 0.
+    path: str
+    #: Where it begins, from 1; None where the policy is data and no text.
+    line: Optional[int]
+    #: In characters, from 1.
+    column: Optional[int]
+    #: The place behind its last character.
+    end_line: Optional[int]
+    end_column: Optional[int]
+    #: What was expected there. May be empty.
+    label: str
+    #: How to mend it.
+    help: Optional[str]
+    #: The other places that it is about.
+    related: tuple[Related, ...]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """An item of a policy.
+
+    >>> str(Origin(section="allow", index=3, line=None, column=None))
+    'allow[3]'
+    """
+
+    #: ``host``, ``allow``, ``admit``, ``bridge`` or ``forward``.
+    section: str
+    #: Which of its entries, from 0.
+    index: int
+    #: Where it was written, from 1; None where the policy is data and no text.
+    line: Optional[int]
+    column: Optional[int]
+
+    def __str__(self) -> str:
+        item = self.section if self.section == "host" else f"{self.section}[{self.index}]"
+        return item if self.line is None else f"{item} (line {self.line})"
+
+
+@dataclass(frozen=True)
+class Change:
+    """An opening that comes, goes or changes.
+
+    >>> Change(kind="added", opening="allow tcp 192.0.2.1:443", was=None, origin=None).kind
+    'added'
+    """
+
+    #: ``added``, ``removed`` or ``changed``.
+    kind: str
+    #: What, in words.
+    opening: str
+    #: What it was before, of a changed one.
+    was: Optional[str]
+    #: The item of the policy that asks for it, of one that comes.
+    origin: Optional[Origin]
+
+
+@dataclass(frozen=True)
+class ForeignDrop:
+    """A chain of another program that can cut an opening of the policy.
+
+    >>> ForeignDrop(table="ip filter", chain="FORWARD", hook="forward", policy_drop=True, owner="Docker").owner
+    'Docker'
+    """
+
+    #: Family and name of the table.
+    table: str
+    #: The chain.
+    chain: str
+    #: The hook at which it is called.
+    hook: str
+    #: Whether it drops what its rules do not accept.
+    policy_drop: bool
+    #: The program it probably belongs to.
+    owner: Optional[str]
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What an apply did.
+
+    >>> Applied(changed=False, operations=0, retries=0).changed
+    False
+    """
+
+    #: Whether anything was sent.
+    changed: bool
+    #: How many operations were sent.
+    operations: int
+    #: How often somebody else changed the ruleset meanwhile.
+    retries: int
+
+
+@dataclass(frozen=True)
+class ChainDrops:
+    """What a rule of a chain has dropped.
+
+    >>> ChainDrops(family="inet", chain="output", reason=None, packets=2, bytes=120).packets
+    2
+    """
+
+    #: The family of the table.
+    family: str
+    #: The chain.
+    chain: str
+    #: Why.
+    reason: Optional[str]
+    #: Packets since the rule was loaded.
+    packets: int
+    #: Their bytes.
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """The state of an air gap.
+
+    >>> import airgap
+    >>> airgap.Host().status().sealed
+    False
+    """
+
+    #: Whether the host has one.
+    sealed: bool
+    #: The hash of the loaded policy, as the kernel holds it.
+    hash: Optional[str]
+    #: Where the policy was read from.
+    source: Optional[str]
+    #: Since when it is loaded, in seconds since 1970 UTC.
+    since: Optional[int]
+    #: Everything in which the kernel does not hold what was loaded.
+    drift: tuple[str, ...]
+    #: What was dropped, by chain.
+    dropped: tuple[ChainDrops, ...]
+    #: The addresses that the policy's host names stood for when it was loaded.
+    names: dict[str, tuple[str, ...]]
+    #: Chains of other programs that can cut an opening of the policy.
+    foreign: tuple[ForeignDrop, ...]
+
+
+for _class in (Related, Diagnostic, Origin, Change, ForeignDrop, Applied, ChainDrops, Status):
+    _class.__module__ = "airgap"

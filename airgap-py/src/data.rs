@@ -1,0 +1,157 @@
+//! The library's answers to the data classes of `airgap/_data.py`.
+
+use airgap::policy::{Diagnostic, Place};
+use airgap::{Applied, Change, ChangeKind, ForeignDrop, Status, Surroundings};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyTuple};
+
+use crate::to_python;
+
+/// An instance of a data class, from its fields by name.
+macro_rules! instance {
+    ($py:expr, $class:literal, { $($field:literal: $value:expr),* $(,)? }) => {{
+        let fields = PyDict::new($py);
+        $(fields.set_item($field, $value)?;)*
+        class($py, $class)?.call((), Some(&fields))
+    }};
+}
+
+fn class<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    static MODULE: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+    let module = MODULE.get_or_try_init(py, || py.import("airgap._data").map(Bound::unbind))?;
+    module.bind(py).getattr(name)
+}
+
+/// A tuple of what `make` makes of each item.
+fn tuple<'py, T>(
+    py: Python<'py>,
+    items: &[T],
+    make: impl Fn(&T) -> PyResult<Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyTuple>> {
+    let made: PyResult<Vec<_>> = items.iter().map(make).collect();
+    PyTuple::new(py, made?)
+}
+
+/// The line and column of a place, where there is a text.
+fn place(place: Place) -> (Option<u32>, Option<u32>) {
+    let number = |number: u32| (number > 0).then_some(number);
+    (number(place.line), number(place.column))
+}
+
+pub fn diagnostics<'py>(
+    py: Python<'py>,
+    diagnostics: &[Diagnostic],
+) -> PyResult<Bound<'py, PyTuple>> {
+    tuple(py, diagnostics, |diagnostic| {
+        let related = tuple(py, &diagnostic.related, |related| {
+            let (line, column) = place(related.place);
+            let (end_line, end_column) = place(related.end);
+            instance!(py, "Related", {
+                "path": &related.path,
+                "line": line,
+                "column": column,
+                "end_line": end_line,
+                "end_column": end_column,
+                "label": &related.label,
+            })
+        })?;
+        let (line, column) = place(diagnostic.place);
+        let (end_line, end_column) = place(diagnostic.end);
+        instance!(py, "Diagnostic", {
+            "severity": diagnostic.severity.to_string(),
+            "message": &diagnostic.message,
+            "path": &diagnostic.path,
+            "line": line,
+            "column": column,
+            "end_line": end_line,
+            "end_column": end_column,
+            "label": &diagnostic.label,
+            "help": &diagnostic.help,
+            "related": related,
+        })
+    })
+}
+
+pub fn changes<'py>(py: Python<'py>, changes: &[Change]) -> PyResult<Bound<'py, PyTuple>> {
+    tuple(py, changes, |change| {
+        let origin = match &change.origin {
+            Some(origin) => {
+                let (line, column) = place(origin.place);
+                Some(instance!(py, "Origin", {
+                    "section": to_python(py, &origin.section)?,
+                    "index": origin.index,
+                    "line": line,
+                    "column": column,
+                })?)
+            }
+            None => None,
+        };
+        let kind = match change.kind {
+            ChangeKind::Added => "added",
+            ChangeKind::Removed => "removed",
+            ChangeKind::Changed => "changed",
+        };
+        instance!(py, "Change", {
+            "kind": kind,
+            "opening": &change.opening,
+            "was": &change.was,
+            "origin": origin,
+        })
+    })
+}
+
+pub fn foreign<'py>(py: Python<'py>, drops: &[ForeignDrop]) -> PyResult<Bound<'py, PyTuple>> {
+    tuple(py, drops, |drop| {
+        instance!(py, "ForeignDrop", {
+            "table": &drop.table,
+            "chain": &drop.chain,
+            "hook": &drop.hook,
+            "policy_drop": drop.policy_drop,
+            "owner": &drop.owner,
+        })
+    })
+}
+
+/// The addresses of each host name.
+pub fn names<'py>(
+    py: Python<'py>,
+    surroundings: Option<&Surroundings>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let names = PyDict::new(py);
+    for (name, addresses) in surroundings.iter().flat_map(|known| &known.names) {
+        let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+        names.set_item(name, PyTuple::new(py, addresses)?)?;
+    }
+    Ok(names)
+}
+
+pub fn applied<'py>(py: Python<'py>, applied: &Applied) -> PyResult<Bound<'py, PyAny>> {
+    instance!(py, "Applied", {
+        "changed": applied.changed,
+        "operations": applied.operations,
+        "retries": applied.retries,
+    })
+}
+
+pub fn status<'py>(py: Python<'py>, status: &Status) -> PyResult<Bound<'py, PyAny>> {
+    let dropped = tuple(py, &status.dropped, |drops| {
+        instance!(py, "ChainDrops", {
+            "family": &drops.family,
+            "chain": &drops.chain,
+            "reason": &drops.reason,
+            "packets": drops.packets,
+            "bytes": drops.bytes,
+        })
+    })?;
+    instance!(py, "Status", {
+        "sealed": status.sealed,
+        "hash": &status.hash,
+        "source": &status.source,
+        "since": status.since,
+        "drift": PyTuple::new(py, &status.drift)?,
+        "dropped": dropped,
+        "names": names(py, status.surroundings.as_ref())?,
+        "foreign": foreign(py, &status.foreign)?,
+    })
+}

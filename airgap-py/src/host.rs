@@ -1,0 +1,110 @@
+//! The class `Host`.
+
+use std::path::PathBuf;
+
+use pyo3::prelude::*;
+
+use crate::data;
+use crate::errors::Answer;
+use crate::plan::Plan;
+use crate::policy::Policy;
+
+/// A host, or one network namespace of it: a name of ip-netns(8), or a path
+/// such as `/proc/PID/ns/net`.
+///
+/// >>> import airgap
+/// >>> airgap.Host()
+/// airgap.Host()
+#[pyclass(frozen, module = "airgap")]
+pub struct Host {
+    host: airgap::Host,
+    netns: Option<PathBuf>,
+}
+
+/// What can be applied.
+#[derive(FromPyObject)]
+enum Wanted<'py> {
+    Policy(Bound<'py, Policy>),
+    Plan(Bound<'py, Plan>),
+}
+
+#[pymethods]
+impl Host {
+    #[new]
+    #[pyo3(signature = (netns = None))]
+    fn new(py: Python<'_>, netns: Option<PathBuf>) -> Answer<Self> {
+        let host = py.detach(|| match &netns {
+            Some(netns) => airgap::Host::in_netns(netns),
+            None => airgap::Host::open(),
+        })?;
+        Ok(Self { host, netns })
+    }
+
+    /// What would change if the policy were applied. Nothing is changed.
+    ///
+    /// >>> import airgap
+    /// >>> policy = airgap.Policy.from_dict({"version": 1, "allow": [{"to": "192.0.2.1", "port": [80, 443]}]})
+    /// >>> len(airgap.Host().plan(policy).changes)
+    /// 2
+    fn plan(&self, py: Python<'_>, policy: &Policy) -> Answer<Plan> {
+        let plan = py.detach(|| self.host.plan(&policy.0));
+        py.check_signals()?;
+        Ok(Plan(plan?.into()))
+    }
+
+    /// Loads a policy, or what was planned, in one transaction, and reads it
+    /// back. A signal that comes meanwhile is handled when that is done.
+    ///
+    /// >>> import airgap
+    /// >>> host, policy = airgap.Host(), airgap.Policy.from_toml("version = 1")
+    /// >>> host.apply(policy).changed, host.apply(policy).changed
+    /// (True, False)
+    /// >>> host.remove()
+    /// True
+    fn apply<'py>(&self, py: Python<'py>, policy: Wanted<'py>) -> Answer<Bound<'py, PyAny>> {
+        let applied = match &policy {
+            Wanted::Policy(policy) => {
+                let policy = &policy.get().0;
+                py.detach(|| self.host.apply(&self.host.plan(policy)?))
+            }
+            Wanted::Plan(plan) => {
+                let plan = &plan.get().0;
+                py.detach(|| self.host.apply(plan))
+            }
+        };
+        py.check_signals()?;
+        Ok(data::applied(py, &applied?)?)
+    }
+
+    /// The state of the air gap. With `full`, sets of more than 10,000 elements
+    /// are compared one by one too.
+    ///
+    /// >>> import airgap
+    /// >>> airgap.Host().status().drift
+    /// ()
+    #[pyo3(signature = (full = false))]
+    fn status<'py>(&self, py: Python<'py>, full: bool) -> Answer<Bound<'py, PyAny>> {
+        let status = py.detach(|| self.host.status(full));
+        py.check_signals()?;
+        Ok(data::status(py, &status?)?)
+    }
+
+    /// Takes the air gap away; the host is then as open as its other tables
+    /// leave it. Says whether there was one.
+    ///
+    /// >>> import airgap
+    /// >>> airgap.Host().remove()
+    /// False
+    fn remove(&self, py: Python<'_>) -> Answer<bool> {
+        let removed = py.detach(|| self.host.remove());
+        py.check_signals()?;
+        Ok(removed?)
+    }
+
+    fn __repr__(&self) -> String {
+        match &self.netns {
+            Some(netns) => format!("airgap.Host('{}')", netns.display()),
+            None => "airgap.Host()".to_owned(),
+        }
+    }
+}

@@ -4,8 +4,10 @@
 CARGO_TARGET_DIR ?= $(CURDIR)/target
 export CARGO_TARGET_DIR
 AIRGAP = $(CARGO_TARGET_DIR)/release/airgap
+# A virtual environment with the tools that build and check the Python package.
+PYTHON = $(CARGO_TARGET_DIR)/python
 
-.PHONY: build demo test lint unit header cli lab bench test-debian12 packages packages-build clean
+.PHONY: build wheel demo test lint unit header cli python lab bench test-debian12 packages packages-build clean
 
 build: packages-build
 	cargo build --release --locked
@@ -18,10 +20,22 @@ packages-build:
 packages: packages-build
 	scripts/packages nftables iptables iproute2 docker.io busybox-static strace kmod util-linux python3 tcpdump
 
+$(PYTHON): airgap-py/tools.txt
+	scripts/packages python3-venv
+	python3 -m venv --clear $@
+	$@/bin/pip install -q -r airgap-py/tools.txt
+	touch $@
+
+# maturin edits the library that it finds there, so that a second time would
+# begin with what the first left.
+wheel: packages-build $(PYTHON)
+	rm -rf $(CARGO_TARGET_DIR)/maturin $(CARGO_TARGET_DIR)/wheels
+	PATH="$(PYTHON)/bin:$$PATH" maturin build --release --locked -m airgap-py/Cargo.toml -o $(CARGO_TARGET_DIR)/wheels
+
 demo: packages build
 	python3 tests/lab/demo.py --airgap $(AIRGAP)
 
-test: packages lint unit build cli lab
+test: packages lint unit build cli python lab
 
 lint: packages-build
 	cargo fmt --all --check
@@ -36,6 +50,13 @@ header:
 
 cli: packages build
 	python3 tests/cli/run.py
+
+# The package from its wheel: types, stubs and tests.
+python: packages wheel
+	$(PYTHON)/bin/pip install -q --no-index --force-reinstall $(CARGO_TARGET_DIR)/wheels/airgap-*.whl
+	cd airgap-py && $(PYTHON)/bin/mypy --no-incremental python/airgap
+	cd airgap-py && $(PYTHON)/bin/stubtest airgap
+	$(PYTHON)/bin/python airgap-py/tests/run.py
 
 lab: packages build
 	python3 tests/lab/run.py --airgap $(AIRGAP) --variant all

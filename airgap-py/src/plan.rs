@@ -46,7 +46,7 @@ impl Plan {
     /// >>> import airgap
     /// >>> policy = airgap.Policy.from_dict({"version": 1, "allow": [{"to": "192.0.2.1", "port": 443}]})
     /// >>> print(airgap.Host().plan(policy).diff)
-    /// + allow tcp 192.0.2.1:443    allow[0]
+    /// + allow: tcp from the host to 192.0.2.1, port 443    allow[0]
     #[getter]
     fn diff(&self, py: Python<'_>) -> String {
         py.detach(|| self.0.to_string())

@@ -5,7 +5,7 @@ openings its policy names.
 >>> policy = airgap.Policy.from_dict({"version": 1, "allow": [{"to": "192.0.2.1", "port": 443}]})
 >>> host = airgap.Host()
 >>> print(host.plan(policy).diff)
-+ allow tcp 192.0.2.1:443    allow[0]
++ allow: tcp from the host to 192.0.2.1, port 443    allow[0]
 >>> host.apply(policy).changed
 True
 >>> host.status().sealed

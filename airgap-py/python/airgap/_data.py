@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional
-
 
 @dataclass(frozen=True)
 class Related:
     """Another place that a :class:`Diagnostic` is about.
 
-    >>> Related(path="bridge[0]", line=3, column=1, end_line=3, end_column=11, label="named here").line
+    >>> import airgap
+    >>> airgap.Related(path="bridge[0]", line=3, column=1, end_line=3, end_column=11, label="named here").line
     3
     """
 
     #: The path of the value, such as ``bridge[0].name``; lists count from 0.
     path: str
     #: Where it begins, from 1; None where the policy is data and no text.
-    line: Optional[int]
-    column: Optional[int]
+    line: int | None
+    column: int | None
     #: The place behind its last character.
-    end_line: Optional[int]
-    end_column: Optional[int]
+    end_line: int | None
+    end_column: int | None
     #: What it has to do with the mistake.
     label: str
 
@@ -45,16 +44,16 @@ class Diagnostic:
     #: The path of the value, such as ``allow[3].port``; lists count from 0.
     path: str
     #: Where it begins, from 1; None where the policy is data and no text.
-    line: Optional[int]
+    line: int | None
     #: In characters, from 1.
-    column: Optional[int]
+    column: int | None
     #: The place behind its last character.
-    end_line: Optional[int]
-    end_column: Optional[int]
+    end_line: int | None
+    end_column: int | None
     #: What was expected there. May be empty.
     label: str
     #: How to mend it.
-    help: Optional[str]
+    help: str | None
     #: The other places that it is about.
     related: tuple[Related, ...]
 
@@ -63,7 +62,8 @@ class Diagnostic:
 class Origin:
     """An item of a policy.
 
-    >>> str(Origin(section="allow", index=3, line=None, column=None))
+    >>> import airgap
+    >>> str(airgap.Origin(section="allow", index=3, line=None, column=None))
     'allow[3]'
     """
 
@@ -72,8 +72,8 @@ class Origin:
     #: Which of its entries, from 0.
     index: int
     #: Where it was written, from 1; None where the policy is data and no text.
-    line: Optional[int]
-    column: Optional[int]
+    line: int | None
+    column: int | None
 
     def __str__(self) -> str:
         item = self.section if self.section == "host" else f"{self.section}[{self.index}]"
@@ -84,7 +84,8 @@ class Origin:
 class Change:
     """An opening that comes, goes or changes.
 
-    >>> Change(kind="added", opening="allow tcp 192.0.2.1:443", was=None, origin=None).kind
+    >>> import airgap
+    >>> airgap.Change(kind="added", opening="allow: tcp from the host to 192.0.2.1, port 443", was=None, origin=None).kind
     'added'
     """
 
@@ -93,16 +94,17 @@ class Change:
     #: What, in words.
     opening: str
     #: What it was before, of a changed one.
-    was: Optional[str]
+    was: str | None
     #: The item of the policy that asks for it, of one that comes.
-    origin: Optional[Origin]
+    origin: Origin | None
 
 
 @dataclass(frozen=True)
 class ForeignDrop:
     """A chain of another program that can cut an opening of the policy.
 
-    >>> ForeignDrop(table="ip filter", chain="FORWARD", hook="forward", policy_drop=True, owner="Docker").owner
+    >>> import airgap
+    >>> airgap.ForeignDrop(table="ip filter", chain="FORWARD", hook="forward", policy_drop=True, owner="Docker").owner
     'Docker'
     """
 
@@ -115,14 +117,15 @@ class ForeignDrop:
     #: Whether it drops what its rules do not accept.
     policy_drop: bool
     #: The program it probably belongs to.
-    owner: Optional[str]
+    owner: str | None
 
 
 @dataclass(frozen=True)
 class Applied:
     """What an apply did.
 
-    >>> Applied(changed=False, operations=0, retries=0).changed
+    >>> import airgap
+    >>> airgap.Applied(changed=False, operations=0, retries=0).changed
     False
     """
 
@@ -138,7 +141,8 @@ class Applied:
 class ChainDrops:
     """What a rule of a chain has dropped.
 
-    >>> ChainDrops(family="inet", chain="output", reason=None, packets=2, bytes=120).packets
+    >>> import airgap
+    >>> airgap.ChainDrops(family="inet", chain="output", reason=None, packets=2, bytes=120).packets
     2
     """
 
@@ -147,7 +151,7 @@ class ChainDrops:
     #: The chain.
     chain: str
     #: Why.
-    reason: Optional[str]
+    reason: str | None
     #: Packets since the rule was loaded.
     packets: int
     #: Their bytes.
@@ -166,11 +170,11 @@ class Status:
     #: Whether the host has one.
     sealed: bool
     #: The hash of the loaded policy, as the kernel holds it.
-    hash: Optional[str]
+    hash: str | None
     #: Where the policy was read from.
-    source: Optional[str]
+    source: str | None
     #: Since when it is loaded, in seconds since 1970 UTC.
-    since: Optional[int]
+    since: int | None
     #: Everything in which the kernel does not hold what was loaded.
     drift: tuple[str, ...]
     #: What was dropped, by chain.

@@ -137,7 +137,12 @@ fn list(out: &mut impl io::Write, changes: &[Change]) -> io::Result<()> {
             }
         }
         if of_kind.len() > LISTED_MAX {
-            writeln!(out, "{} and {} more", kind.sign(), of_kind.len() - LISTED_MAX)?;
+            writeln!(
+                out,
+                "{} and {} more",
+                kind.sign(),
+                of_kind.len() - LISTED_MAX
+            )?;
         }
     }
     Ok(())

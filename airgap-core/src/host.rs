@@ -11,7 +11,7 @@ use crate::difference::{Change, changes, differences};
 use crate::error::Error;
 use crate::foreign::{self, ForeignDrop};
 use crate::graph::{Family, Origins, RuleGraph, Set, Statement, TABLE_NAME, Verdict};
-use crate::netlink::{Batch, Depth, Kernel, Operation};
+use crate::netlink::{Batch, Depth, FakeKernel, Kernel, Operation};
 use crate::netns::NetworkNamespace;
 use crate::policy::Policy;
 use crate::record::{Folder, Record};
@@ -29,10 +29,19 @@ const APPLY_TRIES: usize = 20;
 /// It may be used from any thread; each call opens a socket of its own.
 #[derive(Debug, Clone)]
 pub struct Host {
-    netns: Option<NetworkNamespace>,
+    place: Place,
     /// Where drops are to be logged from the next plan on; none to leave that
     /// as it is.
     denied_log: Option<Option<DeniedLog>>,
+}
+
+/// Where a host's kernel is met.
+#[derive(Debug, Clone)]
+enum Place {
+    /// In the network namespace of the calling thread.
+    Here,
+    Netns(NetworkNamespace),
+    Fake(FakeKernel),
 }
 
 /// What is to be done to make a host's air gap that of a policy.
@@ -152,7 +161,7 @@ impl Host {
     pub fn open() -> Result<Self, Error> {
         Kernel::open()?;
         Ok(Self {
-            netns: None,
+            place: Place::Here,
             denied_log: None,
         })
     }
@@ -165,11 +174,21 @@ impl Host {
     /// When there is no such namespace, or the caller may not enter it.
     pub fn in_netns(netns: impl AsRef<Path>) -> Result<Self, Error> {
         let host = Self {
-            netns: Some(NetworkNamespace::new(netns.as_ref())),
+            place: Place::Netns(NetworkNamespace::new(netns.as_ref())),
             denied_log: None,
         };
         host.enter(|| Kernel::open().map(|_| ()))?;
         Ok(host)
+    }
+
+    /// A host for tests, whose kernel is a fake: without root, and without any
+    /// change to the machine.
+    #[must_use]
+    pub fn fake(kernel: &FakeKernel) -> Self {
+        Self {
+            place: Place::Fake(kernel.clone()),
+            denied_log: None,
+        }
     }
 
     /// The same host, whose plans log what is dropped there, or nowhere. A plan
@@ -197,9 +216,10 @@ impl Host {
 
     /// Does `work` in the host's network namespace.
     fn enter<T: Send>(&self, work: impl FnOnce() -> Result<T, Error> + Send) -> Result<T, Error> {
-        match &self.netns {
-            Some(netns) => netns.enter(work),
-            None => work(),
+        match &self.place {
+            Place::Here => work(),
+            Place::Netns(netns) => netns.enter(work),
+            Place::Fake(kernel) => kernel.enter(work),
         }
     }
 

@@ -48,7 +48,7 @@ pub use flow::Flow;
 pub use foreign::ForeignDrop;
 pub use graph::RuleGraph;
 pub use host::{Applied, ChainDrops, Host, Plan, Status};
-pub use netlink::Device;
+pub use netlink::{Device, FakeKernel};
 pub use policy::{Policy, PolicyError};
 pub use surroundings::Surroundings;
 pub use warnings::host_warnings;

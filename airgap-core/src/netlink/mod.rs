@@ -5,14 +5,18 @@ mod attr;
 mod batch;
 mod decode;
 mod encode;
+mod fake;
 mod ffi;
 mod raise;
 mod registers;
 mod route;
 mod socket;
+mod wire;
 mod xt;
 
 pub(crate) use batch::{Batch, Operation, Position};
+pub use fake::FakeKernel;
+pub(crate) use fake::folder as fake_folder;
 pub use route::Device;
 pub(crate) use route::devices;
 pub(crate) use socket::{Depth, Kernel};

@@ -5,12 +5,13 @@ use std::io;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use mnl::{Bus, Socket};
+use mnl::Bus;
 use nftnl::nftnl_sys::libc;
 use serde::{Deserialize, Serialize};
 
 use super::attr::Attributes;
 use super::socket::messages;
+use super::wire::Wire;
 use crate::error::Error;
 
 /// A network device.
@@ -44,7 +45,7 @@ impl Device {
 /// When the kernel does not answer.
 pub(crate) fn devices() -> Result<Vec<Device>, Error> {
     let socket =
-        Socket::new(Bus::Route).map_err(|source| Error::io("open a netlink socket", source))?;
+        Wire::open(Bus::Route).map_err(|source| Error::io("open a netlink socket", source))?;
     let mut devices = BTreeMap::new();
     // struct ifinfomsg: index at 4
     dump(&socket, libc::RTM_GETLINK, 16, |head, a| {
@@ -103,7 +104,7 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
 /// Asks for all objects of a kind, which begin with a head of `head_len`
 /// bytes.
 fn dump(
-    socket: &Socket,
+    socket: &Wire,
     kind: u16,
     head_len: usize,
     mut each: impl FnMut(&[u8], Attributes) -> Option<()>,
@@ -121,7 +122,7 @@ fn dump(
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let length = socket
-            .recv_raw(&mut buffer)
+            .receive(&mut buffer)
             .map_err(|source| Error::io("hear of the network devices", source))?;
         for message in messages(buffer.get(..length).unwrap_or_default()) {
             if let Some(error) = message.error() {

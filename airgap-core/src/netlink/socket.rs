@@ -2,22 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
 
-use mnl::{Bus, Socket};
+use mnl::Bus;
 use nftnl::nftnl_sys::libc;
-use nix::sys::socket::{MsgFlags, NetlinkAddr, sendmsg, setsockopt, sockopt};
 
 use super::attr::{Attributes, Writer};
 use super::batch::{Batch, Operation, attr, element_at};
 use super::decode::{self, ElementCollector};
-use super::ffi;
+use super::wire::Wire;
 use crate::error::{Error, KernelError};
 use crate::graph::{Family, Origins, RuleGraph, Set, TABLE_NAME, Table};
 
 /// A socket to nf_tables of the network namespace in which it was opened.
 pub(crate) struct Kernel {
-    socket: Socket,
+    socket: Wire,
 }
 
 /// How much of a ruleset to read.
@@ -42,31 +40,18 @@ impl Kernel {
     /// # Errors
     /// When the kernel has no nf_tables, or the caller may not use it.
     pub fn open() -> Result<Self, Error> {
-        let socket = Socket::new(Bus::Netfilter).map_err(|source| match source.raw_os_error() {
+        let socket = Wire::open(Bus::Netfilter).map_err(|source| match source.raw_os_error() {
             Some(libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT) => Error::NoNfTables,
             _ => Error::io("open a netlink socket", source),
         })?;
-        let kernel = Self { socket };
-        kernel.raise_receive_queue();
+        // Without it a read of many errors ends with `ENOBUFS`, which is reported.
+        socket.raise_receive_queue(RECEIVE_QUEUE);
         // Error messages then bring a text and the place of the bad attribute,
         // and leave out the message that they are about.
         for option in [libc::NETLINK_EXT_ACK, libc::NETLINK_CAP_ACK] {
-            ffi::enable_netlink_option(&kernel.socket, option);
+            socket.enable(option);
         }
-        Ok(kernel)
-    }
-
-    /// A larger queue where that is allowed; without it a read of many errors
-    /// ends with `ENOBUFS`, which is reported.
-    fn raise_receive_queue(&self) {
-        let fd = self.borrow();
-        if setsockopt(&fd, sockopt::RcvBufForce, &RECEIVE_QUEUE).is_err() {
-            let _ = setsockopt(&fd, sockopt::RcvBuf, &RECEIVE_QUEUE);
-        }
-    }
-
-    fn borrow(&self) -> BorrowedFd<'_> {
-        ffi::borrow(&self.socket)
+        Ok(Self { socket })
     }
 
     /// The generation of the ruleset: every change of anybody's raises it.
@@ -94,21 +79,11 @@ impl Kernel {
         origins: &Origins,
     ) -> Result<(), Error> {
         let length = batch.len();
-        let fd = self.borrow();
         // The kernel charges more than the bytes; twice is enough.
-        let wanted = 2 * length;
-        if setsockopt(&fd, sockopt::SndBufForce, &wanted).is_err() {
-            setsockopt(&fd, sockopt::SndBuf, &wanted)
-                .map_err(|e| Error::io("size the netlink socket", e.into()))?;
-        }
-        let kernel = NetlinkAddr::new(0, 0);
-        let sent = sendmsg(
-            self.socket.as_raw_fd(),
-            &batch.slices(),
-            &[],
-            MsgFlags::empty(),
-            Some(&kernel),
-        );
+        self.socket
+            .raise_send_buffer(2 * length)
+            .map_err(|e| Error::io("size the netlink socket", e.into()))?;
+        let sent = self.socket.send_parts(&batch.slices());
         match sent {
             Ok(sent) if sent == length => {}
             Ok(_) => return Err(Error::Protocol("the kernel took only a part of the batch")),
@@ -130,11 +105,7 @@ impl Kernel {
         let mut errors = Vec::new();
         let mut buffer = vec![0; RECEIVE_BUFFER];
         loop {
-            let length = match nix::sys::socket::recv(
-                self.socket.as_raw_fd(),
-                &mut buffer,
-                MsgFlags::MSG_DONTWAIT,
-            ) {
+            let length = match self.socket.receive_now(&mut buffer) {
                 Ok(length) => length,
                 Err(nix::Error::EAGAIN) => break,
                 Err(nix::Error::EINTR) => continue,
@@ -304,7 +275,7 @@ impl Kernel {
             .map_err(|source| Error::io("ask nf_tables", source))?;
         let mut buffer = vec![0; RECEIVE_BUFFER];
         loop {
-            let length = match self.socket.recv_raw(&mut buffer) {
+            let length = match self.socket.receive(&mut buffer) {
                 Ok(length) => length,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(source) => return Err(Error::io("hear from nf_tables", source)),
@@ -344,11 +315,7 @@ impl Kernel {
     fn drain(&self) {
         let mut buffer = vec![0; RECEIVE_BUFFER];
         loop {
-            match nix::sys::socket::recv(
-                self.socket.as_raw_fd(),
-                &mut buffer,
-                MsgFlags::MSG_DONTWAIT,
-            ) {
+            match self.socket.receive_now(&mut buffer) {
                 Ok(length) if length > 0 => {}
                 Err(nix::Error::EINTR) => {}
                 _ => return,

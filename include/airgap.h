@@ -164,6 +164,13 @@ typedef struct airgap_diagnostics_t airgap_diagnostics_t;
 typedef struct airgap_error_t airgap_error_t;
 
 /**
+ * A kernel for tests: nf_tables in memory, without root and without any change
+ * to the machine. It refuses what a real kernel refuses, with its error
+ * numbers.
+ */
+typedef struct airgap_fake_kernel_t airgap_fake_kernel_t;
+
+/**
  * A rule graph: tables, chains, rules and sets of nf_tables. It does not
  * change; any number of threads may use it at the same time.
  */
@@ -378,6 +385,56 @@ const airgap_diagnostics_t *airgap_error_diagnostics(const airgap_error_t *error
  * Threads: any, while no other uses the error.
  */
 void airgap_error_free(airgap_error_t *error);
+
+/**
+ * Makes a kernel for tests with an empty ruleset and the loopback device. The
+ * caller frees `kernel` by airgap_fake_kernel_free.
+ *
+ * Errors: AIRGAP_ERROR_IO when there can be no folder for temporary files.
+ * Threads: any.
+ */
+airgap_status_t airgap_fake_kernel_new(airgap_fake_kernel_t **kernel,
+                                       airgap_error_t **error);
+
+/**
+ * A host whose kernel is a fake. Several hosts may have the same one, which
+ * lives as long as the last of them. The caller frees `host` by
+ * airgap_host_free.
+ *
+ * Threads: any.
+ */
+airgap_status_t airgap_host_fake(const airgap_fake_kernel_t *kernel,
+                                 airgap_host_t **host,
+                                 airgap_error_t **error);
+
+/**
+ * The next `times` requests are refused with this error number: EPERM as
+ * without rights, ERESTART as while another program changes the ruleset, any
+ * other as the kernel's answer to the first operation of an apply.
+ *
+ * Errors: AIRGAP_ERROR_ARGUMENT for a number that is no error's, and for more
+ * than 1,000,000 times. Threads: any.
+ */
+airgap_status_t airgap_fake_kernel_refuse(const airgap_fake_kernel_t *kernel,
+                                          int error_number,
+                                          size_t times,
+                                          airgap_error_t **error);
+
+/**
+ * The next request ends in a panic inside the library, which comes back as
+ * AIRGAP_ERROR_PANIC.
+ *
+ * Threads: any.
+ */
+airgap_status_t airgap_fake_kernel_panic(const airgap_fake_kernel_t *kernel,
+                                         airgap_error_t **error);
+
+/**
+ * Frees the handle of a kernel for tests. NULL is fine. Its hosts live on.
+ *
+ * Threads: any, while no other uses the handle.
+ */
+void airgap_fake_kernel_free(airgap_fake_kernel_t *kernel);
 
 /**
  * Compiles a policy: what would be loaded by a host, or with NULL for `host`

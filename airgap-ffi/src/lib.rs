@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | `boundary` | the one way in and out: arguments, results, panics |
 //! | `status`, `error`, `diagnostics` | what went wrong |
-//! | `policy`, `host`, `plan`, `graph` | the handles of the core's types |
+//! | `policy`, `host`, `plan`, `graph`, `fake` | the handles of the core's types |
 //!
 //! No decision is made here: what a function does, the core does.
 
@@ -17,6 +17,7 @@
 mod boundary;
 mod diagnostics;
 mod error;
+mod fake;
 mod graph;
 mod host;
 mod plan;

@@ -15,6 +15,9 @@ use crate::netlink::batch::{ELEM_INTERVAL_END, SET_CONCAT, SET_INTERVAL, attr};
 /// An error number, or nothing.
 pub(super) type Answer = Result<(), i32>;
 
+/// An element of a set: its key, and of a range the end.
+type Element = (Vec<u8>, Option<Vec<u8>>);
+
 /// The longest name of a table, chain or set: `NFT_NAME_MAXLEN` less the zero.
 const NAME_MAX: usize = 255;
 /// How deep jumps may go: `NFT_JUMP_STACK_SIZE`.
@@ -464,8 +467,8 @@ impl Set {
 
     /// The elements of a message. In a set of plain ranges an end follows its
     /// start.
-    fn parse(&self, list: Attributes) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, i32> {
-        let mut elements: Vec<(Vec<u8>, Option<Vec<u8>>)> = Vec::new();
+    fn parse(&self, list: Attributes) -> Result<Vec<Element>, i32> {
+        let mut elements: Vec<Element> = Vec::new();
         let ranges = self.flags & SET_INTERVAL != 0;
         for (_, element) in list {
             let element = Attributes(element);

@@ -9,7 +9,10 @@ use super::node::{Path, quote};
 use super::report::{Field, Report};
 use super::source::Span;
 use super::table::TableReader;
-use super::values::{Item, comment, container_source, far, list, ports, string, transport, values};
+use super::values::{
+    Item, TO, address as far_address, comment, container_source, far, item, list, port, ports, string, transport,
+    values,
+};
 
 /// A forwarder and its `listen`, which can be judged even where the rest is
 /// wrong.
@@ -44,11 +47,11 @@ pub(super) fn forward(report: &mut Report, field: &Field<'_>, place: Place) -> O
                 report,
                 &field,
                 "expected a bridge, an address or a CIDR, or a list of these",
-                container_source,
+                item(container_source),
             )
         });
-    let to = far(report, &mut table, "to");
-    let port = ports(report, &mut table);
+    let to = far(report, &mut table, TO, item(far_address));
+    let port = ports(report, &mut table, item(port));
     let proto = transport(report, &mut table);
     let listen_field = table.optional("listen");
     let listen = listen_field.map(|field| {

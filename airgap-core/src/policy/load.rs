@@ -20,9 +20,12 @@ use super::{json_reader, reader, toml_reader, warn};
 /// or a wrong file from filling the memory.
 const SIZE_MAX: u64 = 256 << 20;
 
+/// What some editors put before a text.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// The forms of a policy's text.
-#[derive(Clone, Copy)]
-enum Form {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
     Toml,
     Json,
 }
@@ -49,7 +52,7 @@ impl Policy {
     /// # Errors
     /// Every mistake in it.
     pub fn from_toml_named(text: &str, name: &str) -> Result<Self, PolicyError> {
-        from_text(text, name, Form::Toml)
+        from_text(text.to_owned(), name, Form::Toml)
     }
 
     /// Reads a policy from JSON that messages call `name`.
@@ -57,7 +60,7 @@ impl Policy {
     /// # Errors
     /// Every mistake in it.
     pub fn from_json_named(text: &str, name: &str) -> Result<Self, PolicyError> {
-        from_text(text, name, Form::Json)
+        from_text(text.to_owned(), name, Form::Json)
     }
 
     /// Reads a policy from the bytes of a file: JSON if `name` ends in
@@ -66,16 +69,21 @@ impl Policy {
     /// # Errors
     /// Every mistake in it, and bytes that are no UTF-8.
     pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self, PolicyError> {
+        Self::from_vec(name, bytes.to_vec())
+    }
+
+    fn from_vec(name: &str, bytes: Vec<u8>) -> Result<Self, PolicyError> {
         let form = if name.ends_with(".json") {
             Form::Json
         } else {
             Form::Toml
         };
-        match str::from_utf8(bytes) {
+        match String::from_utf8(bytes) {
             Ok(text) => from_text(text, name, form),
             Err(error) => {
-                let text = String::from_utf8_lossy(bytes);
-                let source = Source::new(name, text.strip_prefix('\u{feff}').unwrap_or(&text));
+                let (error, bytes) = (error.utf8_error(), error.into_bytes());
+                let text = String::from_utf8_lossy(&bytes);
+                let source = Source::new(name, text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text));
                 let start = error.valid_up_to() - (text.len() - source.text().len());
                 let end = start + char::REPLACEMENT_CHARACTER.len_utf8();
                 let bad = bytes.get(error.valid_up_to()).copied().unwrap_or_default();
@@ -114,7 +122,7 @@ impl Policy {
             File::open(path).and_then(read_bytes)
         };
         match bytes {
-            Ok(bytes) => Self::from_bytes(&name, &bytes),
+            Ok(bytes) => Self::from_vec(&name, bytes),
             Err(error) => Err(PolicyError::unread(
                 &name,
                 format!("the policy cannot be read: {error}"),
@@ -216,26 +224,39 @@ impl Policy {
     }
 }
 
-fn from_text(text: &str, name: &str, form: Form) -> Result<Policy, PolicyError> {
-    let source = Source::new(name, text.strip_prefix('\u{feff}').unwrap_or(text));
-    if source.text().trim().is_empty() {
+fn from_text(mut text: String, name: &str, form: Form) -> Result<Policy, PolicyError> {
+    if text.starts_with(BYTE_ORDER_MARK) {
+        text.drain(..BYTE_ORDER_MARK.len_utf8());
+    }
+    let source = Arc::new(Source::of_policy(name, text, form));
+    if source.text().trim_start().is_empty() {
         let least = match form {
             Form::Toml => "version = 1",
             Form::Json => "{\"version\": 1}",
         };
         let fault = Fault::new("the policy is empty", format!("expected `{least}`"))
             .help(format!("a policy without openings is `{least}` alone"));
-        return Err(refused(Arc::new(source), [(Span::default(), fault)]));
+        return Err(refused(source, [(Span::default(), fault)]));
     }
-    let source = Arc::new(source);
-    let tree = match form {
-        Form::Toml => toml_reader::read(source.text()),
-        Form::Json => json_reader::read(source.text()),
-    };
-    match tree {
+    if let Some(policy) = reader::read_plain(&source, form) {
+        return Ok(policy);
+    }
+    match tree(source.text(), form) {
         Ok(root) => reader::read(&root, Arc::clone(&source)),
         Err(faults) => Err(refused(source, faults)),
     }
+}
+
+pub(super) fn tree(text: &str, form: Form) -> Result<Node<'_>, Vec<(Span, Fault)>> {
+    match form {
+        Form::Toml => toml_reader::read(text),
+        Form::Json => json_reader::read(text),
+    }
+}
+
+/// The spans of the openings of a policy that was read from `text`.
+pub(super) fn marks(text: &str, form: Form) -> Vec<Span> {
+    tree(text, form).map_or_else(|_| Vec::new(), |root| reader::marks(&root))
 }
 
 fn refused(source: Arc<Source>, faults: impl IntoIterator<Item = (Span, Fault)>) -> PolicyError {

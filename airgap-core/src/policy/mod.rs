@@ -2,7 +2,8 @@
 //!
 //! Text becomes a tree of [`node`]s (by `toml_reader` or `json_reader`), and
 //! the tree a [`Policy`] (by `reader`), or a [`PolicyError`] with every mistake
-//! that was found. What is legal and likely wrong is a matter of
+//! that was found. Plain text without mistakes goes the same way one table at
+//! a time (by `plain`). What is legal and likely wrong is a matter of
 //! [`Policy::warnings`].
 
 mod address;
@@ -13,6 +14,7 @@ mod json_reader;
 mod load;
 mod model;
 pub mod node;
+mod plain;
 mod port;
 mod reader;
 mod render;

@@ -10,26 +10,26 @@ use super::fault::Fault;
 use super::forwarder::{Forward, forward};
 use super::model::{
     Admit, AdmitProto, AllowPair, BridgeExemption, BridgeName, Dhcp, HostNeeds, Place, Policy,
-    Resolvers, VERSION, check_interface_name,
+    Resolvers, ServiceForwarder, VERSION, check_interface_name,
 };
+use super::load::Form;
 use super::node::{Node, Path, Value, quote};
+use super::plain::{self, Section, Tables};
 use super::report::{Field, Report};
 use super::source::{Source, Span};
 use super::table::TableReader;
 use super::values::{
-    boolean, bridge_name, comment, far, host_port, list, ports, server, string, suggest, transport,
-    user, values, word,
+    FROM, TO, address, bare, boolean, bridge_name, comment, far, host_port, list, port, ports,
+    server, string, suggest, transport, user, word,
 };
 
 /// Reads the tree of a whole policy.
 pub(super) fn read(root: &Node<'_>, source: Arc<Source>) -> Result<Policy, PolicyError> {
     let mut report = Report::new(Arc::clone(&source));
-    let mut marks = Vec::new();
-    let policy = policy(&mut report, root, &mut marks);
+    let policy = policy(&mut report, root);
     if let Some(error) = report.finish() {
         return Err(error);
     }
-    source.set_marks(marks);
     match policy {
         Some(policy) => Ok(Policy { source, ..policy }),
         // Nothing is missing without a report; this is for the type alone.
@@ -41,7 +41,107 @@ pub(super) fn read(root: &Node<'_>, source: Arc<Source>) -> Result<Policy, Polic
     }
 }
 
-fn policy(report: &mut Report, root: &Node<'_>, marks: &mut Vec<Span>) -> Option<Policy> {
+/// The spans of the openings in the tree of a good policy: what a place in the
+/// model is the start of.
+pub(super) fn marks(root: &Node<'_>) -> Vec<Span> {
+    let Value::Table(entries) = &root.value else {
+        return Vec::new();
+    };
+    let lists = entries.iter().filter_map(|entry| match &entry.node.value {
+        Value::Array(openings) => Some(openings),
+        _ => None,
+    });
+    lists.flatten().filter_map(|opening| opening.span).collect()
+}
+
+/// Reads a policy whose text is plain and good. Otherwise there is none, and
+/// the tree has to tell why.
+pub(super) fn read_plain(source: &Arc<Source>, form: Form) -> Option<Policy> {
+    let mut parts = Parts::new(Arc::clone(source));
+    plain::read(source.text(), form, &mut parts)?;
+    parts.finish()
+}
+
+/// What was read of a policy that is read table by table.
+struct Parts {
+    report: Report,
+    version: Option<u32>,
+    host: HostNeeds,
+    allow: Vec<AllowPair>,
+    admit: Vec<Admit>,
+    bridge: Vec<Opening<Bridge>>,
+    forward: Vec<Opening<Forward>>,
+}
+
+impl Parts {
+    fn new(source: Arc<Source>) -> Self {
+        Self {
+            report: Report::new(source),
+            version: None,
+            host: HostNeeds::default(),
+            allow: Vec::new(),
+            admit: Vec::new(),
+            bridge: Vec::new(),
+            forward: Vec::new(),
+        }
+    }
+
+    fn finish(mut self) -> Option<Policy> {
+        bridges_once(&mut self.report, &self.bridge);
+        listeners_once(&mut self.report, &self.forward);
+        Some(Policy {
+            version: self.version?,
+            host: self.host,
+            allow: self.allow,
+            admit: self.admit,
+            bridge: bridge_models(self.bridge),
+            forward: forward_models(self.forward),
+            source: self.report.finish_without_mistakes()?,
+        })
+    }
+}
+
+impl Tables for Parts {
+    fn table(&mut self, section: Section, table: &Node<'_>, place: Place) -> Option<()> {
+        let report = &mut self.report;
+        let field = |path| Field { node: table, path };
+        let list = |key| Path::ROOT.key(key);
+        match section {
+            Section::Root => {
+                let root = field(Path::ROOT);
+                let mut table = TableReader::open(report, &root, "")?;
+                if let Some(field) = table.optional("version") {
+                    self.version = Some(version(report, &field)?);
+                }
+                table.finish(report);
+            }
+            Section::Host => self.host = host(report, &field(list("host")))?,
+            Section::Allow => {
+                let index = self.allow.len();
+                let model = allow(report, &field(list("allow").index(index)), place)?;
+                self.allow.push(model);
+            }
+            Section::Admit => {
+                let index = self.admit.len();
+                let model = admit(report, &field(list("admit").index(index)), place)?;
+                self.admit.push(model);
+            }
+            Section::Bridge => {
+                let index = self.bridge.len();
+                let model = bridge(report, &field(list("bridge").index(index)), place)?;
+                self.bridge.push(Opening { model, index });
+            }
+            Section::Forward => {
+                let index = self.forward.len();
+                let model = forward(report, &field(list("forward").index(index)), place)?;
+                self.forward.push(Opening { model, index });
+            }
+        }
+        report.is_empty().then_some(())
+    }
+}
+
+fn policy(report: &mut Report, root: &Node<'_>) -> Option<Policy> {
     let root = Field {
         node: root,
         path: Path::ROOT,
@@ -54,10 +154,10 @@ fn policy(report: &mut Report, root: &Node<'_>, marks: &mut Vec<Span>) -> Option
         Some(field) => host(report, &field),
         None => Some(HostNeeds::default()),
     };
-    let allow = openings(report, table.optional("allow"), marks, allow);
-    let admit = openings(report, table.optional("admit"), marks, admit);
-    let bridge = openings(report, table.optional("bridge"), marks, bridge);
-    let forward = openings(report, table.optional("forward"), marks, forward);
+    let allow = openings(report, table.optional("allow"), allow);
+    let admit = openings(report, table.optional("admit"), admit);
+    let bridge = openings(report, table.optional("bridge"), bridge);
+    let forward = openings(report, table.optional("forward"), forward);
     table.finish(report);
     bridges_once(report, &bridge);
     listeners_once(report, &forward);
@@ -66,14 +166,8 @@ fn policy(report: &mut Report, root: &Node<'_>, marks: &mut Vec<Span>) -> Option
         host: host?,
         allow: models(allow),
         admit: models(admit),
-        bridge: models(bridge)
-            .into_iter()
-            .filter_map(|bridge| bridge.model)
-            .collect(),
-        forward: models(forward)
-            .into_iter()
-            .filter_map(|forward| forward.model)
-            .collect(),
+        bridge: bridge_models(bridge),
+        forward: forward_models(forward),
         source: Arc::default(),
     })
 }
@@ -106,11 +200,20 @@ fn models<T>(openings: Vec<Opening<T>>) -> Vec<T> {
     openings.into_iter().map(|opening| opening.model).collect()
 }
 
+fn bridge_models(bridges: Vec<Opening<Bridge>>) -> Vec<BridgeExemption> {
+    let models = bridges.into_iter().filter_map(|bridge| bridge.model.model);
+    models.collect()
+}
+
+fn forward_models(forwards: Vec<Opening<Forward>>) -> Vec<ServiceForwarder> {
+    let models = forwards.into_iter();
+    models.filter_map(|forward| forward.model.model).collect()
+}
+
 /// Reads the list of tables of one kind of opening.
 fn openings<T>(
     report: &mut Report,
     field: Option<Field<'_>>,
-    marks: &mut Vec<Span>,
     read: fn(&mut Report, &Field<'_>, Place) -> Option<T>,
 ) -> Vec<Opening<T>> {
     let Some(field) = field else {
@@ -135,7 +238,6 @@ fn openings<T>(
         let place = node
             .span
             .map_or_else(Place::default, |span| report.source().place(span.start));
-        marks.extend(node.span);
         let field = Field {
             node,
             path: field.path.index(index),
@@ -180,8 +282,7 @@ fn resolvers(report: &mut Report, field: &Field<'_>) -> Option<Resolvers> {
             field.fault(report, fault);
             None
         }
-        Value::Array(_) => list(report, field, EXPECTED, server)
-            .map(values)
+        Value::Array(_) => list(report, field, EXPECTED, bare(server))
             .map(Resolvers::Servers),
         _ => {
             field.wrong_kind(report, EXPECTED);
@@ -195,8 +296,7 @@ fn dhcp(report: &mut Report, field: &Field<'_>) -> Option<Dhcp> {
     match &field.node.value {
         Value::Boolean(true) => Some(Dhcp::On),
         Value::Boolean(false) => Some(Dhcp::Off),
-        Value::Array(_) => list(report, field, EXPECTED, server)
-            .map(values)
+        Value::Array(_) => list(report, field, EXPECTED, bare(server))
             .map(Dhcp::Servers),
         _ => {
             field.wrong_kind(report, EXPECTED);
@@ -213,7 +313,7 @@ fn uplinks(report: &mut Report, field: &Field<'_>) -> Option<Vec<String>> {
     }
     // Where each name stood first.
     let mut first: HashMap<String, (Option<Span>, String)> = HashMap::new();
-    let names = list(report, field, EXPECTED, |report, field| {
+    list(report, field, EXPECTED, |report, field, _| {
         let name = string(
             report,
             field,
@@ -238,21 +338,20 @@ fn uplinks(report: &mut Report, field: &Field<'_>) -> Option<Vec<String>> {
         field.judge(report, judged)?;
         first.insert(name.to_owned(), (field.node.span, field.path.to_string()));
         Some(name.to_owned())
-    })?;
-    Some(values(names))
+    })
 }
 
 fn allow(report: &mut Report, field: &Field<'_>, place: Place) -> Option<AllowPair> {
     let mut table = TableReader::open(report, field, "expected a table with `to` and `port`")?;
-    let to = far(report, &mut table, "to");
-    let port = ports(report, &mut table);
+    let to = far(report, &mut table, TO, bare(address));
+    let port = ports(report, &mut table, bare(port));
     let proto = transport(report, &mut table);
     let user = table.optional("user").map(|field| user(report, &field));
     let comment = comment(report, &mut table);
     table.finish(report);
     Some(AllowPair {
-        to: values(to?),
-        port: values(port?),
+        to: to?,
+        port: port?,
         proto: proto?,
         user: user.map_or(Some(None), |user| user.map(Some))?,
         comment: comment?,
@@ -262,7 +361,7 @@ fn allow(report: &mut Report, field: &Field<'_>, place: Place) -> Option<AllowPa
 
 fn admit(report: &mut Report, field: &Field<'_>, place: Place) -> Option<Admit> {
     let mut table = TableReader::open(report, field, "expected a table with `from` and `port`")?;
-    let from = far(report, &mut table, "from");
+    let from = far(report, &mut table, FROM, bare(address));
     let proto = match table.optional("proto") {
         None => Some(AdmitProto::Tcp),
         Some(field) => word(report, &field, &["tcp", "udp", "icmp"]).map(|word| match word {
@@ -284,7 +383,7 @@ fn admit(report: &mut Report, field: &Field<'_>, place: Place) -> Option<Admit> 
         }
         Some(Vec::new())
     } else {
-        ports(report, &mut table)
+        ports(report, &mut table, bare(port))
     };
     let via = table.optional("via").map(|field| {
         if icmp {
@@ -300,8 +399,8 @@ fn admit(report: &mut Report, field: &Field<'_>, place: Place) -> Option<Admit> 
     let comment = comment(report, &mut table);
     table.finish(report);
     Some(Admit {
-        from: values(from?),
-        port: values(port?),
+        from: from?,
+        port: port?,
         proto: proto?,
         via: via.map_or(Some(None), |via| via.map(Some))?,
         comment: comment?,
@@ -332,7 +431,7 @@ fn bridge(report: &mut Report, field: &Field<'_>, place: Place) -> Option<Bridge
             // No port at all is a thing to want: the containers are to reach each
             // other and be reached, not to reach the host.
             Value::Array(ports) if ports.is_empty() => Some(Vec::new()),
-            Value::Array(_) => list(report, &field, PORTS, host_port).map(values),
+            Value::Array(_) => list(report, &field, PORTS, bare(host_port)),
             _ => {
                 field.wrong_kind(report, PORTS);
                 None

@@ -68,6 +68,16 @@ impl Report {
         });
     }
 
+    /// Whether no mistake was found.
+    pub(super) fn is_empty(&self) -> bool {
+        self.diagnostics.is_empty()
+    }
+
+    /// The text, if it has no mistakes.
+    pub(super) fn finish_without_mistakes(self) -> Option<Arc<Source>> {
+        self.diagnostics.is_empty().then_some(self.source)
+    }
+
     /// The error, if there were mistakes, in the order of the text.
     pub(super) fn finish(mut self) -> Option<PolicyError> {
         if self.diagnostics.is_empty() {

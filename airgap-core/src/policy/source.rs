@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::OnceLock;
 
+use super::load::{Form, marks};
 use super::model::Place;
 
 /// One count of characters is kept for every so many bytes, so that a column
@@ -32,20 +33,26 @@ impl From<Range<usize>> for Span {
 pub struct Source {
     name: String,
     text: String,
+    /// The language that the policy was read from it by; data has none.
+    form: Option<Form>,
+    /// What only messages need is found out when there is one.
+    index: OnceLock<Index>,
+    /// The spans whose start is a [`Place`] of the model, by start, so that a
+    /// message at such a place can underline all of it.
+    marks: OnceLock<Vec<Span>>,
+}
+
+/// Where lines and characters of a text are.
+#[derive(Debug, Clone)]
+struct Index {
     /// Where each line begins.
     lines: Vec<usize>,
     /// How many characters begin before each multiple of [`STRIDE`].
     characters: Vec<usize>,
-    /// The spans whose start became a [`Place`] of the model, by start, so
-    /// that a message at such a place can underline all of it.
-    marks: OnceLock<Vec<Span>>,
 }
 
-impl Source {
-    /// Text that is called `name` in messages.
-    #[must_use]
-    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
-        let text = text.into();
+impl Index {
+    fn new(text: &str) -> Self {
         let mut lines = vec![0];
         let mut characters = Vec::with_capacity(text.len() / STRIDE + 1);
         let mut count = 0;
@@ -60,12 +67,28 @@ impl Source {
                 lines.push(offset + 1);
             }
         }
+        Self { lines, characters }
+    }
+}
+
+impl Source {
+    /// Text that is called `name` in messages.
+    #[must_use]
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
         Self {
             name: name.into(),
-            text,
-            lines,
-            characters,
+            text: text.into(),
+            form: None,
+            index: OnceLock::new(),
             marks: OnceLock::new(),
+        }
+    }
+
+    /// The text of a policy.
+    pub(super) fn of_policy(name: &str, text: String, form: Form) -> Self {
+        Self {
+            form: Some(form),
+            ..Self::new(name, text)
         }
     }
 
@@ -73,13 +96,11 @@ impl Source {
     /// without lines.
     #[must_use]
     pub fn data(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            text: String::new(),
-            lines: Vec::new(),
-            characters: Vec::new(),
-            marks: OnceLock::new(),
-        }
+        Self::new(name, "")
+    }
+
+    fn index(&self) -> &Index {
+        self.index.get_or_init(|| Index::new(&self.text))
     }
 
     /// What it is called in messages: mostly a path.
@@ -97,12 +118,13 @@ impl Source {
     /// The place of a byte; past the end, the place behind the last one.
     #[must_use]
     pub fn place(&self, offset: usize) -> Place {
-        if self.lines.is_empty() {
+        if self.text.is_empty() && self.form.is_none() {
             return Place::default();
         }
+        let lines = &self.index().lines;
         let offset = offset.min(self.text.len());
-        let line = self.lines.partition_point(|start| *start <= offset);
-        let start = self.lines.get(line.saturating_sub(1)).copied().unwrap_or(0);
+        let line = lines.partition_point(|start| *start <= offset);
+        let start = lines.get(line.saturating_sub(1)).copied().unwrap_or(0);
         let column = self.characters_before(offset) - self.characters_before(start) + 1;
         Place {
             line: number(line),
@@ -131,9 +153,9 @@ impl Source {
 
     fn line_range(&self, line: u32) -> Option<Range<usize>> {
         let index = usize::try_from(line).ok()?.checked_sub(1)?;
-        let start = *self.lines.get(index)?;
-        let end = self
-            .lines
+        let lines = &self.index().lines;
+        let start = *lines.get(index)?;
+        let end = lines
             .get(index + 1)
             .map_or(self.text.len(), |next| next - 1);
         let line = self.text.get(start..end)?;
@@ -144,26 +166,23 @@ impl Source {
     #[must_use]
     pub fn end_of(&self, place: Place) -> Option<Place> {
         let start = self.offset(place)?;
-        let marks = self.marks.get()?;
+        let marks = self.marks.get_or_init(|| {
+            let mut marks = self.form.map_or_else(Vec::new, |form| marks(&self.text, form));
+            marks.sort_unstable_by_key(|mark| mark.start);
+            marks
+        });
         let mark = marks.binary_search_by_key(&start, |mark| mark.start).ok()?;
         marks.get(mark).map(|mark| self.place(mark.end))
     }
 
-    /// Keeps the ends of what became places of the model; the first call
-    /// counts.
-    pub(super) fn set_marks(&self, mut marks: Vec<Span>) {
-        marks.sort_unstable_by_key(|mark| mark.start);
-        marks.dedup_by_key(|mark| mark.start);
-        self.marks.get_or_init(|| marks);
-    }
-
     fn characters_before(&self, offset: usize) -> usize {
         let block = offset / STRIDE;
-        let (from, count) = match self.characters.get(block) {
+        let characters = &self.index().characters;
+        let (from, count) = match characters.get(block) {
             Some(count) => (block * STRIDE, *count),
             // The end of a text whose length is a multiple of the stride.
-            None => match self.characters.last() {
-                Some(count) => ((self.characters.len() - 1) * STRIDE, *count),
+            None => match characters.last() {
+                Some(count) => ((characters.len() - 1) * STRIDE, *count),
                 None => (0, 0),
             },
         };

@@ -5,6 +5,9 @@ use super::node::{Entry, Path, Value, quote};
 use super::report::{Field, Report};
 use super::source::Span;
 
+/// The most keys that a table of a policy knows.
+const KNOWN_MAX: usize = 8;
+
 /// How alike two words must be for one to be a slip of the other.
 const ALIKE: f64 = 0.6;
 
@@ -14,7 +17,8 @@ pub(super) struct TableReader<'p> {
     entries: &'p [Entry<'p>],
     path: &'p Path<'p>,
     span: Option<Span>,
-    known: Vec<&'static str>,
+    known: [&'static str; KNOWN_MAX],
+    known_count: usize,
 }
 
 impl<'p> TableReader<'p> {
@@ -28,13 +32,18 @@ impl<'p> TableReader<'p> {
             entries,
             path: &field.path,
             span: field.node.span,
-            known: Vec::new(),
+            known: [""; KNOWN_MAX],
+            known_count: 0,
         })
     }
 
     /// The value of a key that may be left out.
     pub(super) fn optional(&mut self, key: &'static str) -> Option<Field<'p>> {
-        self.known.push(key);
+        debug_assert!(self.known_count < KNOWN_MAX, "a table with more keys");
+        if let Some(room) = self.known.get_mut(self.known_count) {
+            *room = key;
+            self.known_count += 1;
+        }
         let entry = self.entries.iter().find(|entry| entry.key == key)?;
         Some(Field {
             node: &entry.node,
@@ -62,14 +71,15 @@ impl<'p> TableReader<'p> {
 
     /// Reports the keys that nobody asked for.
     pub(super) fn finish(self, report: &mut Report) {
+        let known = self.known.get(..self.known_count).unwrap_or_default();
         for entry in self.entries {
-            if self.known.iter().any(|known| entry.key == *known) {
+            if known.iter().any(|known| entry.key == *known) {
                 continue;
             }
-            let list: Vec<_> = self.known.iter().map(|key| format!("`{key}`")).collect();
+            let list: Vec<_> = known.iter().map(|key| format!("`{key}`")).collect();
             let expected = format!("expected one of {}", list.join(", "));
             let mut fault = Fault::new(format!("unknown key {}", quote(&entry.key)), expected);
-            if let Some(near) = near_miss(&entry.key, &self.known) {
+            if let Some(near) = near_miss(&entry.key, known) {
                 fault = fault.help(format!("did you mean `{near}`?"));
             }
             report.at(&self.path.key(&entry.key), entry.key_span, fault);

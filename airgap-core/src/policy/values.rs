@@ -42,22 +42,37 @@ pub(super) fn values<T>(items: Vec<Item<T>>) -> Vec<T> {
     items.into_iter().map(|item| item.value).collect()
 }
 
-/// A list without gaps, or one value in its place. A wrong value does not keep
-/// the next from being read.
+/// Reads the values of a list without keeping where they stood.
+pub(super) fn bare<T>(
+    read: fn(&mut Report, &Field<'_>) -> Option<T>,
+) -> impl Fn(&mut Report, &Field<'_>, Option<usize>) -> Option<T> {
+    move |report, field, _| read(report, field)
+}
+
+/// Reads the values of a list with where they stood.
+pub(super) fn item<T>(
+    read: fn(&mut Report, &Field<'_>) -> Option<T>,
+) -> impl Fn(&mut Report, &Field<'_>, Option<usize>) -> Option<Item<T>> {
+    move |report, field, index| {
+        Some(Item {
+            value: read(report, field)?,
+            span: field.node.span,
+            index: index.unwrap_or(0),
+            alone: index.is_none(),
+        })
+    }
+}
+
+/// A list without gaps, or one value in its place, for which `read` is given no
+/// index. A wrong value does not keep the next from being read.
 pub(super) fn list<T>(
     report: &mut Report,
     field: &Field<'_>,
     expected: &str,
-    mut read: impl FnMut(&mut Report, &Field<'_>) -> Option<T>,
-) -> Option<Vec<Item<T>>> {
+    mut read: impl FnMut(&mut Report, &Field<'_>, Option<usize>) -> Option<T>,
+) -> Option<Vec<T>> {
     let Value::Array(nodes) = &field.node.value else {
-        let item = Item {
-            value: read(report, field)?,
-            span: field.node.span,
-            index: 0,
-            alone: true,
-        };
-        return Some(vec![item]);
+        return Some(vec![read(report, field, None)?]);
     };
     if nodes.is_empty() {
         field.fault(report, Fault::new("this list is empty", expected));
@@ -69,12 +84,7 @@ pub(super) fn list<T>(
             node,
             path: field.path.index(index),
         };
-        items.extend(read(report, &field).map(|value| Item {
-            value,
-            span: node.span,
-            index,
-            alone: false,
-        }));
+        items.extend(read(report, &field, Some(index)));
     }
     (items.len() == nodes.len()).then_some(items)
 }
@@ -115,15 +125,17 @@ pub(super) fn word<'w>(
     field: &Field<'_>,
     words: &[&'w str],
 ) -> Option<&'w str> {
+    if let Value::String(text) = &field.node.value
+        && let Some(found) = words.iter().find(|word| *word == text)
+    {
+        return Some(found);
+    }
     let quoted: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
     let expected = format!("expected {}", quoted.join(" or "));
     let text = string(report, field, &expected)?;
-    let found = words.iter().find(|word| **word == text).copied();
-    if found.is_none() {
-        let fault = Fault::new(format!("{} is unknown here", quote(text)), expected);
-        field.fault(report, suggest(fault, text, words));
-    }
-    found
+    let fault = Fault::new(format!("{} is unknown here", quote(text)), expected);
+    field.fault(report, suggest(fault, text, words));
+    None
 }
 
 /// Adds the word that was probably meant.
@@ -147,44 +159,58 @@ pub(super) fn transport(report: &mut Report, table: &mut TableReader<'_>) -> Opt
     })
 }
 
+/// A key that holds far addresses, and what is said where it is missing.
+pub(super) type FarKey = (&'static str, &'static str);
+
+pub(super) const TO: FarKey = (
+    "to",
+    "expected `to`: the far address, or a list of these",
+);
+pub(super) const FROM: FarKey = (
+    "from",
+    "expected `from`: the far address, or a list of these",
+);
+
 /// The far addresses of an opening.
-pub(super) fn far(
+pub(super) fn far<T>(
     report: &mut Report,
     table: &mut TableReader<'_>,
-    key: &'static str,
-) -> Option<Vec<Item<Address>>> {
-    let field = table.required(
-        report,
-        key,
-        &format!("expected `{key}`: the far address, or a list of these"),
-    )?;
-    list(report, &field, ADDRESS, |report, field| {
-        let text = string(report, field, ADDRESS)?;
-        let address =
-            address::address(text).and_then(|address| address::unicast(&address).map(|()| address));
-        field.judge(report, address)
-    })
+    (key, missing): FarKey,
+    read: impl Fn(&mut Report, &Field<'_>, Option<usize>) -> Option<T>,
+) -> Option<Vec<T>> {
+    let field = table.required(report, key, missing)?;
+    list(report, &field, ADDRESS, read)
 }
 
-pub(super) fn ports(
+pub(super) fn address(report: &mut Report, field: &Field<'_>) -> Option<Address> {
+    let text = string(report, field, ADDRESS)?;
+    let address =
+        address::address(text).and_then(|address| address::unicast(&address).map(|()| address));
+    field.judge(report, address)
+}
+
+pub(super) fn ports<T>(
     report: &mut Report,
     table: &mut TableReader<'_>,
-) -> Option<Vec<Item<PortRange>>> {
+    read: impl Fn(&mut Report, &Field<'_>, Option<usize>) -> Option<T>,
+) -> Option<Vec<T>> {
     let field = table.required(
         report,
         "port",
         "expected `port`: a port, a range, or a list of these",
     )?;
-    list(report, &field, PORT, |report, field| {
-        match &field.node.value {
-            Value::Integer(number) => field.judge(report, port::number(*number)),
-            Value::String(text) => field.judge(report, port::text(text)),
-            _ => {
-                field.wrong_kind(report, PORT);
-                None
-            }
+    list(report, &field, PORT, read)
+}
+
+pub(super) fn port(report: &mut Report, field: &Field<'_>) -> Option<PortRange> {
+    match &field.node.value {
+        Value::Integer(number) => field.judge(report, port::number(*number)),
+        Value::String(text) => field.judge(report, port::text(text)),
+        _ => {
+            field.wrong_kind(report, PORT);
+            None
         }
-    })
+    }
 }
 
 pub(super) fn host_port(report: &mut Report, field: &Field<'_>) -> Option<HostPort> {

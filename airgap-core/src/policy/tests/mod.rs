@@ -10,6 +10,7 @@
 mod forms;
 mod layout;
 mod mistakes;
+mod plain;
 mod random;
 mod schema;
 mod warnings;

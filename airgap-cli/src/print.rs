@@ -4,7 +4,9 @@ use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 
 use airgap::policy::{Diagnostic, Style};
-use airgap::{Applied, Change, ChangeKind, DockerResolver, Error, ErrorKind, Plan, Policy, Status};
+use airgap::{
+    Applied, ChangeKind, Changes, DockerResolver, Error, ErrorKind, Plan, Policy, Status,
+};
 use serde::Serialize;
 use serde_json::json;
 
@@ -118,31 +120,23 @@ pub fn plan(plan: &Plan) -> io::Result<()> {
     out.flush()
 }
 
-fn list(out: &mut impl io::Write, changes: &[Change]) -> io::Result<()> {
+fn list(out: &mut impl io::Write, changes: &Changes) -> io::Result<()> {
     let coloured = colour(io::stdout().is_terminal());
     for (kind, code) in [
         (ChangeKind::Added, 32),
         (ChangeKind::Changed, 33),
         (ChangeKind::Removed, 31),
     ] {
-        let of_kind: Vec<_> = changes
-            .iter()
-            .filter(|change| change.kind == kind)
-            .collect();
-        for change in of_kind.iter().take(LISTED_MAX) {
+        for change in changes.of_kind(kind).take(LISTED_MAX) {
             if coloured {
                 writeln!(out, "\x1b[{code}m{change}\x1b[0m")?;
             } else {
                 writeln!(out, "{change}")?;
             }
         }
-        if of_kind.len() > LISTED_MAX {
-            writeln!(
-                out,
-                "{} and {} more",
-                kind.sign(),
-                of_kind.len() - LISTED_MAX
-            )?;
+        let more = changes.count_of(kind).saturating_sub(LISTED_MAX);
+        if more > 0 {
+            writeln!(out, "{} and {more} more", kind.sign())?;
         }
     }
     Ok(())

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::changes::{Changes, changes};
 use crate::delta::{adopt, operations};
 use crate::denied::DeniedLog;
-use crate::difference::{Change, changes, differences};
+use crate::difference::differences;
 use crate::error::Error;
 use crate::foreign::{self, ForeignDrop};
 use crate::graph::{Family, Origins, RuleGraph, Set, Statement, TABLE_NAME, Verdict};
@@ -48,7 +49,7 @@ enum Place {
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// The openings that come, go and change.
-    pub changes: Vec<Change>,
+    pub changes: Changes,
     /// Chains of other programs that could drop what the policy opens.
     pub foreign: Vec<ForeignDrop>,
     /// What the policy's names and users stand for.
@@ -247,7 +248,7 @@ impl Host {
             let changes = if changed {
                 changes(&target, &live)
             } else {
-                Vec::new()
+                Changes::default()
             };
             let foreign = foreign_drops(&kernel)?;
             Ok(Plan {

@@ -23,6 +23,7 @@
 //! # }
 //! ```
 
+mod changes;
 mod compile;
 mod delta;
 mod denied;
@@ -40,8 +41,8 @@ mod record;
 mod surroundings;
 mod warnings;
 
+pub use changes::{Change, ChangeKind, Changes};
 pub use denied::DeniedLog;
-pub use difference::{Change, ChangeKind};
 pub use docker::DockerResolver;
 pub use error::{Error, ErrorKind, KernelError, Unresolved};
 pub use flow::Flow;

@@ -42,7 +42,7 @@ impl Record {
             .unwrap_or_default();
         Self {
             policy: policy.to_json(),
-            hash: policy.hash(),
+            hash: policy.hash().to_owned(),
             source: policy.source().name().to_owned(),
             since: now.as_secs(),
             surroundings: surroundings.clone(),

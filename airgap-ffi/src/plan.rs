@@ -4,6 +4,7 @@ use std::ffi::{CString, c_char};
 use std::ptr;
 use std::sync::OnceLock;
 
+use airgap::policy::Place;
 use airgap::{Change, ChangeKind, Plan, host_warnings};
 
 use crate::boundary::{Out, Sized, borrow, c_text, call, free, none_of, peek};
@@ -16,11 +17,13 @@ use crate::status::airgap_status_t;
 /// change; any number of threads may use it at the same time.
 pub struct airgap_plan_t {
     pub(crate) plan: Plan,
-    /// The texts of the changes, made when the first is asked for.
+    /// The changes in words, made when the first is asked for.
     texts: OnceLock<Vec<Texts>>,
 }
 
 struct Texts {
+    kind: ChangeKind,
+    place: Place,
     opening: CString,
     was: Option<CString>,
     path: Option<CString>,
@@ -36,9 +39,11 @@ impl airgap_plan_t {
 
     fn texts(&self) -> &[Texts] {
         self.texts.get_or_init(|| {
-            let texts = |change: &Change| Texts {
-                opening: c_text(change.opening.clone()),
-                was: change.was.clone().map(c_text),
+            let texts = |change: Change| Texts {
+                kind: change.kind,
+                place: change.origin.map(|origin| origin.place).unwrap_or_default(),
+                opening: c_text(change.opening),
+                was: change.was.map(c_text),
                 path: change.origin.map(|origin| c_text(origin.path())),
             };
             self.plan.changes.iter().map(texts).collect()
@@ -113,21 +118,19 @@ pub unsafe extern "C" fn airgap_plan_change(
         // SAFETY: the struct is repr(C), begins with its size, and takes zeros.
         let out = unsafe { Sized::new(change, "change") }?;
         let plan = borrow(plan, "plan")?;
-        let changes = &plan.plan.changes;
-        let (Some(change), Some(texts)) = (changes.get(index), plan.texts().get(index)) else {
-            return Err(none_of(index, changes.len()));
+        let Some(texts) = plan.texts().get(index) else {
+            return Err(none_of(index, plan.plan.changes.len()));
         };
-        let place = change.origin.map(|origin| origin.place).unwrap_or_default();
         let or_null = |text: &Option<CString>| text.as_ref().map_or(ptr::null(), |t| t.as_ptr());
         out.write(&airgap_change_t {
             size: 0,
-            kind: match change.kind {
+            kind: match texts.kind {
                 ChangeKind::Added => airgap_change_kind_t::AIRGAP_CHANGE_ADDED,
                 ChangeKind::Removed => airgap_change_kind_t::AIRGAP_CHANGE_REMOVED,
                 ChangeKind::Changed => airgap_change_kind_t::AIRGAP_CHANGE_CHANGED,
             },
-            line: place.line,
-            column: place.column,
+            line: texts.place.line,
+            column: texts.place.column,
             opening: texts.opening.as_ptr(),
             was: or_null(&texts.was),
             path: or_null(&texts.path),

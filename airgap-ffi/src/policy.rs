@@ -124,7 +124,7 @@ pub unsafe extern "C" fn airgap_policy_hash(
 ) -> airgap_status_t {
     call(error, || {
         let out = Out::new(hash, "hash")?;
-        out.give_text(borrow(policy, "policy")?.0.hash())
+        out.give_text(borrow(policy, "policy")?.0.hash().to_owned())
     })
 }
 

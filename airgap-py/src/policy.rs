@@ -114,7 +114,7 @@ impl Policy {
     /// 64
     #[getter(hash)]
     fn sha256(&self, py: Python<'_>) -> String {
-        py.detach(|| self.0.hash())
+        py.detach(|| self.0.hash().to_owned())
     }
 
     /// Where it was read from.

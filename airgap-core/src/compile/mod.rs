@@ -93,7 +93,6 @@ struct Compiler<'a> {
     surroundings: &'a Surroundings,
     origins: Origins,
     unresolved: Vec<Unresolved>,
-    hash: String,
 }
 
 /// The chains of the inet table that openings add to, while they are put
@@ -166,7 +165,6 @@ impl<'a> Compiler<'a> {
             surroundings,
             origins: Origins::default(),
             unresolved: Vec::new(),
-            hash: policy.hash(),
         }
     }
 
@@ -209,7 +207,7 @@ impl<'a> Compiler<'a> {
 
     /// The comment that carries the policy's hash.
     fn hash_comment(&self) -> String {
-        format!("policy sha256:{}", self.hash)
+        format!("policy sha256:{}", self.policy.hash())
     }
 
     fn inet_table(&mut self) -> Table {

@@ -41,7 +41,8 @@ pub(super) struct Services {
     /// the port. None where another set's elements are the openings.
     comment: Option<String>,
     proto: Proto,
-    exact: BTreeMap<Ip, Vec<(Vec<u8>, OriginId)>>,
+    exact_v4: Vec<([u8; 8], OriginId)>,
+    exact_v6: Vec<([u8; 20], OriginId)>,
     ranges: BTreeMap<(Ip, PortRange), Vec<(AddressRange, OriginId)>>,
 }
 
@@ -76,24 +77,28 @@ impl Services {
             name: name.into(),
             comment,
             proto,
-            exact: BTreeMap::new(),
+            exact_v4: Vec::new(),
+            exact_v6: Vec::new(),
             ranges: BTreeMap::new(),
         }
     }
 
     /// Adds a service.
     pub fn add(&mut self, addresses: AddressRange, ports: PortRange, origin: OriginId) {
-        let ip = addresses.ip();
-        if addresses.first == addresses.last && ports.first == ports.last {
-            let mut key = octets(addresses.first);
-            key.extend_from_slice(&ports.first.to_be_bytes());
-            key.extend_from_slice(&[0, 0]);
-            self.exact.entry(ip).or_default().push((key, origin));
-        } else {
-            self.ranges
-                .entry((ip, ports))
-                .or_default()
-                .push((addresses, origin));
+        if addresses.first != addresses.last || ports.first != ports.last {
+            let key = (addresses.ip(), ports);
+            let ranges = self.ranges.entry(key).or_default();
+            return ranges.push((addresses, origin));
+        }
+        match addresses.first {
+            IpAddr::V4(address) => {
+                let key = pair_key(&address.octets(), ports.first);
+                self.exact_v4.push((key, origin));
+            }
+            IpAddr::V6(address) => {
+                let key = pair_key(&address.octets(), ports.first);
+                self.exact_v6.push((key, origin));
+            }
         }
     }
 
@@ -101,17 +106,20 @@ impl Services {
     pub fn build(mut self, table: &mut Table) -> Vec<Alternative> {
         let mut alternatives = Vec::new();
         for ip in Ip::BOTH {
-            if let Some(items) = self.exact.remove(&ip) {
+            let (origin, elements) = match ip {
+                Ip::V4 => pairs(&mut self.exact_v4),
+                Ip::V6 => pairs(&mut self.exact_v6),
+            };
+            if !elements.is_empty() {
                 let name = format!("{}-{}", self.name, ip.suffix());
-                let origin = items.first().map(|(_, origin)| *origin).unwrap_or_default();
                 table.sets.push(Set {
                     name: name.clone(),
                     key: vec![address_type(ip), DataType::InetService],
                     interval: false,
                     other_flags: 0,
-                    size: Some(size_for(items.len())),
+                    size: Some(size_for(elements.len())),
                     comment: self.comment.clone(),
-                    elements: elements(&items),
+                    elements,
                 });
                 alternatives.push(Alternative {
                     ip,
@@ -389,6 +397,24 @@ fn address_set(
         comment,
         elements: elements(&items),
     }
+}
+
+/// The key of an address and a port in a set: registers are 4 bytes wide.
+fn pair_key<const A: usize, const N: usize>(address: &[u8; A], port: u16) -> [u8; N] {
+    let mut key = [0; N];
+    let bytes = address.iter().copied().chain(port.to_be_bytes());
+    key.iter_mut().zip(bytes).for_each(|(to, byte)| *to = byte);
+    key
+}
+
+/// The elements of a set of pairs, and the origin of its rule: that of the
+/// first pair.
+fn pairs<const N: usize>(items: &mut Vec<([u8; N], OriginId)>) -> (OriginId, Elements) {
+    let origin = items.first().map(|(_, origin)| *origin);
+    (
+        origin.unwrap_or_default(),
+        Elements::of_keys(std::mem::take(items)),
+    )
 }
 
 fn elements(items: &[(Vec<u8>, OriginId)]) -> Elements {

@@ -14,6 +14,7 @@ mod statement;
 mod text;
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -73,9 +74,9 @@ impl RuleGraph {
 }
 
 /// The items of a policy that a graph came from. All are equal to each other:
-/// where a rule was written does not change what it does.
+/// where a rule was written does not change what it does. Copies share them.
 #[derive(Debug, Clone, Default)]
-pub struct Origins(Vec<Origin>);
+pub struct Origins(Arc<Vec<Origin>>);
 
 impl PartialEq for Origins {
     fn eq(&self, _: &Self) -> bool {
@@ -87,7 +88,7 @@ impl Eq for Origins {}
 impl Origins {
     /// Adds an origin and answers its number.
     pub(crate) fn add(&mut self, origin: Origin) -> OriginId {
-        self.0.push(origin);
+        Arc::make_mut(&mut self.0).push(origin);
         OriginId(u32::try_from(self.0.len()).unwrap_or(u32::MAX))
     }
 

@@ -1,5 +1,7 @@
 //! Named sets, and their elements packed for a million of them.
 
+use std::sync::Arc;
+
 use super::{DataType, OriginId, Verdict, field_width};
 
 /// A named set.
@@ -77,7 +79,7 @@ impl Set {
         };
         match place {
             Some(n) => Some(elements.data(n)),
-            None => elements.catch_all.as_ref(),
+            None => elements.catch_all(),
         }
     }
 
@@ -108,10 +110,15 @@ impl Set {
 
 /// The elements of a set: keys of one width in one buffer, ordered, without
 /// duplicates. An element of an interval set is two keys, its first and its
-/// last value, both included.
+/// last value, both included. Copies share the buffer.
 #[derive(Debug, Clone, Default)]
 pub struct Elements {
     stride: usize,
+    packed: Arc<Packed>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Packed {
     bytes: Vec<u8>,
     origins: Vec<OriginId>,
     /// Of a map the data of each element; else empty.
@@ -133,7 +140,7 @@ pub enum Data {
 
 impl PartialEq for Elements {
     fn eq(&self, other: &Self) -> bool {
-        self.bytes == other.bytes && self.data == other.data && self.catch_all == other.catch_all
+        Arc::ptr_eq(&self.packed, &other.packed) || self.packed == other.packed
     }
 }
 impl Eq for Elements {}
@@ -144,19 +151,55 @@ impl Elements {
     pub(crate) fn new(stride: usize, mut items: Vec<(&[u8], OriginId)>) -> Self {
         items.sort_by(|a, b| a.0.cmp(b.0));
         items.dedup_by(|later, first| later.0 == first.0);
-        let mut bytes = Vec::with_capacity(items.len() * stride);
-        let mut origins = Vec::with_capacity(items.len());
+        Self::ordered(stride, items.len(), items)
+    }
+
+    /// The same for elements of a width that is known when this is compiled,
+    /// which is faster.
+    pub(crate) fn of_keys<const N: usize>(mut items: Vec<([u8; N], OriginId)>) -> Self {
+        items.sort_by(|a, b| a.0.cmp(&b.0));
+        items.dedup_by(|later, first| later.0 == first.0);
+        let count = items.len();
+        Self::ordered(N, count, items)
+    }
+
+    /// The same for elements that lie one behind the other and came from no
+    /// policy.
+    pub(crate) fn of_bytes(stride: usize, bytes: &[u8]) -> Self {
+        fn keys<const N: usize>(bytes: &[u8]) -> Elements {
+            let keys = bytes.as_chunks::<N>().0.iter();
+            Elements::of_keys(keys.map(|key| (*key, OriginId::default())).collect())
+        }
+        match stride {
+            // IPv4 and IPv6: pairs, and ranges of addresses.
+            8 => keys::<8>(bytes),
+            20 => keys::<20>(bytes),
+            32 => keys::<32>(bytes),
+            _ => {
+                let keys = bytes.chunks_exact(stride.max(1));
+                Self::new(stride, keys.map(|key| (key, OriginId::default())).collect())
+            }
+        }
+    }
+
+    fn ordered(
+        stride: usize,
+        count: usize,
+        items: impl IntoIterator<Item = (impl AsRef<[u8]>, OriginId)>,
+    ) -> Self {
+        let mut packed = Packed {
+            bytes: Vec::with_capacity(count * stride),
+            origins: Vec::with_capacity(count),
+            ..Packed::default()
+        };
         for (item, origin) in items {
-            debug_assert_eq!(item.len(), stride, "an element of another width");
-            bytes.extend_from_slice(item);
-            origins.push(origin);
+            debug_assert_eq!(item.as_ref().len(), stride, "an element of another width");
+            packed.bytes.extend_from_slice(item.as_ref());
+            packed.origins.push(origin);
         }
         Self {
             stride,
-            bytes,
-            origins,
-            data: Vec::new(),
-            catch_all: None,
+            packed: Arc::new(packed),
         }
     }
 
@@ -172,31 +215,33 @@ impl Elements {
             .iter()
             .map(|(key, _)| (key.as_slice(), OriginId::default()));
         let mut elements = Self::new(stride, keys.collect());
+        let packed = Arc::make_mut(&mut elements.packed);
         if items.iter().any(|(_, data)| *data != Data::Nothing) {
-            elements.data = items.into_iter().map(|(_, data)| data).collect();
+            packed.data = items.into_iter().map(|(_, data)| data).collect();
         }
-        elements.catch_all = catch_all;
+        packed.catch_all = catch_all;
         elements
     }
 
     /// What the element of this number stands for.
     #[must_use]
     pub fn data(&self, n: usize) -> &Data {
-        self.data.get(n).unwrap_or(&Data::Nothing)
+        self.packed.data.get(n).unwrap_or(&Data::Nothing)
     }
 
     /// What keys without an element stand for, where the set has an element
     /// for all of those.
     #[must_use]
     pub fn catch_all(&self) -> Option<&Data> {
-        self.catch_all.as_ref()
+        self.packed.catch_all.as_ref()
     }
 
     /// The verdicts that a map holds.
     pub fn verdicts(&self) -> impl Iterator<Item = &Verdict> {
-        self.data
+        self.packed
+            .data
             .iter()
-            .chain(&self.catch_all)
+            .chain(&self.packed.catch_all)
             .filter_map(|data| match data {
                 Data::Verdict(verdict) => Some(verdict),
                 _ => None,
@@ -206,7 +251,8 @@ impl Elements {
     /// The element of this number, in their order.
     #[must_use]
     pub fn get(&self, n: usize) -> Option<&[u8]> {
-        self.bytes.get(n * self.stride..(n + 1) * self.stride)
+        let range = n * self.stride..(n + 1) * self.stride;
+        self.packed.bytes.get(range)
     }
 
     /// How many elements come before the first for which this answers false.
@@ -232,33 +278,36 @@ impl Elements {
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.origins.len()
+        self.packed.origins.len()
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.origins.is_empty()
+        self.packed.origins.is_empty()
     }
 
     /// The elements in their order, each with its origin.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], OriginId)> {
-        self.bytes
+        self.packed
+            .bytes
             .chunks_exact(self.stride.max(1))
-            .zip(self.origins.iter().copied())
+            .zip(self.packed.origins.iter().copied())
     }
 
     /// What `self` has and `other` lacks, as elements of their own.
     #[must_use]
     pub fn without(&self, other: &Self) -> Self {
         let mut theirs = other.iter().map(|(key, _)| key).peekable();
-        let kept = self
-            .iter()
-            .filter(|(key, _)| {
-                while theirs.next_if(|their| their < key).is_some() {}
-                theirs.peek() != Some(key)
-            })
-            .collect();
-        Self::new(self.stride.max(other.stride), kept)
+        let kept = self.iter().filter(|(key, _)| {
+            while theirs.next_if(|their| their < key).is_some() {}
+            theirs.peek() != Some(key)
+        });
+        Self::ordered(self.stride.max(other.stride), 0, kept)
+    }
+
+    /// Those for which `keep` answers true.
+    pub(crate) fn filtered(&self, keep: impl Fn(&[u8]) -> bool) -> Self {
+        Self::ordered(self.stride, 0, self.iter().filter(|(key, _)| keep(key)))
     }
 }

@@ -72,15 +72,17 @@ pub(super) struct Writer(pub Vec<u8>);
 impl Writer {
     fn header(&mut self, kind: u16, len: usize) {
         let len = u16::try_from(len + HEADER).unwrap_or(u16::MAX);
-        self.0.extend_from_slice(&len.to_ne_bytes());
-        self.0.extend_from_slice(&kind.to_ne_bytes());
+        let ([l0, l1], [k0, k1]) = (len.to_ne_bytes(), kind.to_ne_bytes());
+        self.0.extend_from_slice(&[l0, l1, k0, k1]);
     }
 
     /// Adds bytes.
     pub fn bytes(&mut self, kind: u16, payload: &[u8]) -> &mut Self {
         self.header(kind, payload.len());
         self.0.extend_from_slice(payload);
-        self.0.resize(self.0.len().next_multiple_of(4), 0);
+        if !self.0.len().is_multiple_of(4) {
+            self.0.resize(self.0.len().next_multiple_of(4), 0);
+        }
         self
     }
 

@@ -315,11 +315,12 @@ impl Encoder {
         let mut head = Writer::default();
         head.text(attr::ELEM_LIST_TABLE, TABLE_NAME)
             .text(attr::ELEM_LIST_SET, &set.name);
-        let room = MESSAGE_MAX - FAMILY_HEADER - head.0.len() - 2 * ELEMENT_MAX;
+        let room = MESSAGE_MAX - FAMILY_HEADER - 2 * ELEMENT_MAX;
         let mut items = elements.iter().map(|(element, _)| element).peekable();
         let mut sent = 0;
+        let mut message = Writer(Vec::with_capacity(MESSAGE_MAX));
         while items.peek().is_some() {
-            let mut message = Writer(head.0.clone());
+            message.0.clone_from(&head.0);
             let first = sent;
             message.nest(attr::ELEM_LIST_ELEMENTS, |list| {
                 while let Some(element) = items.next_if(|_| list.0.len() < room) {
@@ -341,9 +342,9 @@ fn write_element(set: &Set, element: &[u8], list: &mut Writer) {
         .unwrap_or((element, &[]));
     // A register holds a value that is shorter than 4 bytes without padding
     // when it is the whole key.
-    let exact = |key: &[u8]| match set.key.as_slice() {
-        [one] => key.get(..one.width()).unwrap_or_default().to_vec(),
-        _ => key.to_vec(),
+    let exact = |key| match set.key.as_slice() {
+        [one] => <[u8]>::get(key, ..one.width()).unwrap_or_default(),
+        _ => key,
     };
     let key = |w: &mut Writer, kind: u16, key: &[u8]| {
         w.nest(kind, |w| {
@@ -351,7 +352,7 @@ fn write_element(set: &Set, element: &[u8], list: &mut Writer) {
         });
     };
     list.nest(attr::LIST_ELEM, |w| {
-        key(w, attr::ELEM_KEY, &exact(first));
+        key(w, attr::ELEM_KEY, exact(first));
         if set.interval && set.is_concatenation() {
             key(w, attr::ELEM_KEY_END, last);
         }
@@ -359,7 +360,7 @@ fn write_element(set: &Set, element: &[u8], list: &mut Writer) {
     if set.interval && !set.is_concatenation() {
         // The kernel takes the end of a range as the first value behind it; a
         // range up to the highest value has none.
-        if let Some(end) = successor(&exact(last)) {
+        if let Some(end) = successor(exact(last)) {
             list.nest(attr::LIST_ELEM, |w| {
                 key(w, attr::ELEM_KEY, &end);
                 w.be32(attr::ELEM_FLAGS, ELEM_INTERVAL_END);

@@ -147,14 +147,10 @@ impl ElementCollector {
         let width = set.key_width();
         for (_, element) in a.nested(attr::ELEM_LIST_ELEMENTS) {
             let element = Attributes(element);
-            let padded = |kind: u16| {
-                let mut key = element
-                    .nested(kind)
-                    .find(attr::DATA_VALUE)
-                    .unwrap_or_default()
-                    .to_vec();
-                key.resize(width, 0);
-                key
+            let value = |kind: u16| {
+                let value = element.nested(kind).find(attr::DATA_VALUE);
+                let value = value.unwrap_or_default();
+                value.get(..width).unwrap_or(value)
             };
             let flags = element.be32(attr::ELEM_FLAGS).unwrap_or_default();
             let data = || match (set.is_map(), element.nested(attr::ELEM_DATA)) {
@@ -169,25 +165,31 @@ impl ElementCollector {
                 self.catch_all = Some(data());
                 continue;
             }
-            let mut key = padded(attr::ELEM_KEY);
-            if set.interval && !set.is_concatenation() {
-                self.bounds
-                    .push((key, flags & ELEM_INTERVAL_END != 0, data()));
-                continue;
-            }
-            if set.interval {
-                let last = match element.find(attr::ELEM_KEY_END) {
-                    Some(_) => padded(attr::ELEM_KEY_END),
-                    None => key.clone(),
+            let key = value(attr::ELEM_KEY);
+            let start = self.keys.len();
+            self.key(width, key);
+            if set.interval && set.is_concatenation() {
+                let has_end = element.find(attr::ELEM_KEY_END).is_some();
+                let last = if has_end {
+                    value(attr::ELEM_KEY_END)
+                } else {
+                    key
                 };
-                key.extend_from_slice(&last);
+                self.key(width, last);
             }
-            if set.is_map() {
-                self.bounds.push((key, false, data()));
-            } else {
-                self.keys.extend_from_slice(&key);
+            if set.is_map() || (set.interval && !set.is_concatenation()) {
+                let key = self.keys.split_off(start);
+                let ends = set.interval && flags & ELEM_INTERVAL_END != 0;
+                self.bounds.push((key, ends, data()));
             }
         }
+    }
+
+    /// Adds a key, padded to the width of its register.
+    fn key(&mut self, width: usize, key: &[u8]) {
+        let end = self.keys.len() + width;
+        self.keys.extend_from_slice(key);
+        self.keys.resize(end, 0);
     }
 
     pub fn finish(mut self, set: &Set) -> Elements {
@@ -210,12 +212,7 @@ impl ElementCollector {
                 self.keys.extend_from_slice(&range);
             }
         }
-        let items = self
-            .keys
-            .chunks_exact(stride.max(1))
-            .map(|key| (key, OriginId::default()))
-            .collect();
-        Elements::new(stride, items)
+        Elements::of_bytes(stride, &self.keys)
     }
 }
 

@@ -5,8 +5,6 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
 use super::diagnostic::{Diagnostic, PolicyError, Severity};
 use super::fault::Fault;
 use super::model::{Place, Policy};
@@ -14,7 +12,7 @@ use super::node::Node;
 use super::render::{Style, render};
 use super::report::Report;
 use super::source::{Source, Span};
-use super::{json_reader, reader, toml_reader, warn};
+use super::{json_reader, json_writer, reader, toml_reader, warn};
 
 /// A policy of a million openings has a tenth of it. The bound keeps a device
 /// or a wrong file from filling the memory.
@@ -141,25 +139,7 @@ impl Policy {
     /// [`Policy::from_json`] reads back as the same policy.
     #[must_use]
     pub fn to_json(&self) -> String {
-        // The types serialise to objects with text keys, which cannot fail.
-        serde_json::to_string(self).unwrap_or_default()
-    }
-
-    /// SHA-256 of [`Policy::to_json`] in lowercase hex. Policies that say the
-    /// same in the same order have the same hash, whatever their form and
-    /// layout.
-    #[must_use]
-    pub fn hash(&self) -> String {
-        Sha256::digest(self.to_json())
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
-    }
-
-    /// The text it was read from.
-    #[must_use]
-    pub fn source(&self) -> &Arc<Source> {
-        &self.source
+        json_writer::json(self)
     }
 
     /// A message about the opening that was written at `place`.
@@ -174,7 +154,7 @@ impl Policy {
             severity,
             message: message.into(),
             place,
-            end: self.source.end_of(place).unwrap_or(place),
+            end: self.source().end_of(place).unwrap_or(place),
             path: self.path_of(place),
             label: String::new(),
             help: None,
@@ -185,7 +165,7 @@ impl Policy {
     /// A message with the lines of this policy that it points at.
     #[must_use]
     pub fn render(&self, diagnostic: &Diagnostic, style: Style) -> String {
-        render(diagnostic, &self.source, style)
+        render(diagnostic, self.source(), style)
     }
 
     /// The path of the opening at a place.

@@ -11,6 +11,7 @@ mod diagnostic;
 mod fault;
 mod forwarder;
 mod json_reader;
+mod json_writer;
 mod load;
 mod model;
 pub mod node;
@@ -32,7 +33,7 @@ mod tests;
 pub use diagnostic::{Diagnostic, PolicyError, Related, Severity};
 pub use model::{
     Address, Admit, AdmitProto, AllowPair, BridgeExemption, BridgeName, ContainerSource, Dhcp,
-    HostNeeds, HostPort, INTERFACE_NAME_MAX, Place, Policy, PortRange, Proto, Resolvers,
+    HostNeeds, HostPort, INTERFACE_NAME_MAX, Openings, Place, Policy, PortRange, Proto, Resolvers,
     ServiceForwarder, User, VERSION, check_interface_name,
 };
 pub use render::{Style, render, render_all};

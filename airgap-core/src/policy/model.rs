@@ -7,12 +7,14 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
+use super::json_writer;
 use super::schema::{self, OneOrMore};
 use super::source::Source;
 
@@ -23,10 +25,69 @@ pub const VERSION: u32 = 1;
 /// `linux/if.h` less the closing zero.
 pub const INTERFACE_NAME_MAX: usize = 15;
 
-/// The openings of an air gap. Whatever it does not name is dropped.
+/// The openings of an air gap, as they were written. Copies share what they
+/// hold: a policy never changes.
+#[derive(Debug, Clone)]
+pub struct Policy(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    openings: Openings,
+    source: Arc<Source>,
+    hash: OnceLock<String>,
+}
+
+impl Policy {
+    pub(super) fn new(openings: Openings, source: Arc<Source>) -> Self {
+        Self(Arc::new(Shared {
+            openings,
+            source,
+            hash: OnceLock::new(),
+        }))
+    }
+
+    /// The text it was read from, for messages that point into it.
+    #[must_use]
+    pub fn source(&self) -> &Arc<Source> {
+        &self.0.source
+    }
+
+    /// SHA-256 of [`Policy::to_json`] in lowercase hex. Policies that say the
+    /// same in the same order have the same hash, whatever their form and
+    /// layout.
+    #[must_use]
+    pub fn hash(&self) -> &str {
+        self.0.hash.get_or_init(|| json_writer::hash(self))
+    }
+}
+
+impl Deref for Policy {
+    type Target = Openings;
+
+    fn deref(&self) -> &Openings {
+        &self.0.openings
+    }
+}
+
+/// Two policies that say the same are equal whatever their texts.
+impl PartialEq for Policy {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0.openings == other.0.openings
+    }
+}
+
+impl Eq for Policy {}
+
+impl Serialize for Policy {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.openings.serialize(serializer)
+    }
+}
+
+/// What a [`Policy`] says. Whatever it does not name is dropped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields, title = "Policy of an air gap", transform = schema::example)]
-pub struct Policy {
+pub struct Openings {
     /// Always 1.
     #[schemars(transform = schema::only_version)]
     pub version: u32,
@@ -49,10 +110,6 @@ pub struct Policy {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(default)]
     pub forward: Vec<ServiceForwarder>,
-    /// The text it was read from, for messages that point into it. Two
-    /// policies that say the same are equal whatever their texts.
-    #[serde(skip)]
-    pub source: Arc<Source>,
 }
 
 /// The table `[host]` of a policy.

@@ -9,7 +9,7 @@ use super::diagnostic::PolicyError;
 use super::fault::Fault;
 use super::forwarder::{Forward, forward};
 use super::model::{
-    Admit, AdmitProto, AllowPair, BridgeExemption, BridgeName, Dhcp, HostNeeds, Place, Policy,
+    Admit, AdmitProto, AllowPair, BridgeExemption, BridgeName, Dhcp, HostNeeds, Openings, Place, Policy,
     Resolvers, ServiceForwarder, VERSION, check_interface_name,
 };
 use super::load::Form;
@@ -26,12 +26,12 @@ use super::values::{
 /// Reads the tree of a whole policy.
 pub(super) fn read(root: &Node<'_>, source: Arc<Source>) -> Result<Policy, PolicyError> {
     let mut report = Report::new(Arc::clone(&source));
-    let policy = policy(&mut report, root);
+    let openings = openings(&mut report, root);
     if let Some(error) = report.finish() {
         return Err(error);
     }
-    match policy {
-        Some(policy) => Ok(Policy { source, ..policy }),
+    match openings {
+        Some(openings) => Ok(Policy::new(openings, source)),
         // Nothing is missing without a report; this is for the type alone.
         None => Err(PolicyError::unread(
             source.name(),
@@ -89,15 +89,16 @@ impl Parts {
     fn finish(mut self) -> Option<Policy> {
         bridges_once(&mut self.report, &self.bridge);
         listeners_once(&mut self.report, &self.forward);
-        Some(Policy {
+        let openings = Openings {
             version: self.version?,
             host: self.host,
             allow: self.allow,
             admit: self.admit,
             bridge: bridge_models(self.bridge),
             forward: forward_models(self.forward),
-            source: self.report.finish_without_mistakes()?,
-        })
+        };
+        let source = self.report.finish_without_mistakes()?;
+        Some(Policy::new(openings, source))
     }
 }
 
@@ -141,7 +142,7 @@ impl Tables for Parts {
     }
 }
 
-fn policy(report: &mut Report, root: &Node<'_>) -> Option<Policy> {
+fn openings(report: &mut Report, root: &Node<'_>) -> Option<Openings> {
     let root = Field {
         node: root,
         path: Path::ROOT,
@@ -154,21 +155,20 @@ fn policy(report: &mut Report, root: &Node<'_>) -> Option<Policy> {
         Some(field) => host(report, &field),
         None => Some(HostNeeds::default()),
     };
-    let allow = openings(report, table.optional("allow"), allow);
-    let admit = openings(report, table.optional("admit"), admit);
-    let bridge = openings(report, table.optional("bridge"), bridge);
-    let forward = openings(report, table.optional("forward"), forward);
+    let allow = opening_list(report, table.optional("allow"), allow);
+    let admit = opening_list(report, table.optional("admit"), admit);
+    let bridge = opening_list(report, table.optional("bridge"), bridge);
+    let forward = opening_list(report, table.optional("forward"), forward);
     table.finish(report);
     bridges_once(report, &bridge);
     listeners_once(report, &forward);
-    Some(Policy {
+    Some(Openings {
         version: version?,
         host: host?,
         allow: models(allow),
         admit: models(admit),
         bridge: bridge_models(bridge),
         forward: forward_models(forward),
-        source: Arc::default(),
     })
 }
 
@@ -211,7 +211,7 @@ fn forward_models(forwards: Vec<Opening<Forward>>) -> Vec<ServiceForwarder> {
 }
 
 /// Reads the list of tables of one kind of opening.
-fn openings<T>(
+fn opening_list<T>(
     report: &mut Report,
     field: Option<Field<'_>>,
     read: fn(&mut Report, &Field<'_>, Place) -> Option<T>,

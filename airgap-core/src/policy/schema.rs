@@ -12,7 +12,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
 use super::model::{
-    Address, BridgeName, ContainerSource, Dhcp, HostPort, Policy, PortRange, Resolvers, User,
+    Address, BridgeName, ContainerSource, Dhcp, HostPort, Openings, PortRange, Resolvers, User,
 };
 
 /// The JSON Schema (draft 2020-12) of a policy's JSON form, which is also that
@@ -21,7 +21,7 @@ use super::model::{
 pub fn schema() -> Value {
     SchemaSettings::draft2020_12()
         .into_generator()
-        .into_root_schema_for::<Policy>()
+        .into_root_schema_for::<Openings>()
         .to_value()
 }
 

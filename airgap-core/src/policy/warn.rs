@@ -123,7 +123,7 @@ impl Opening {
             severity: Severity::Warning,
             message,
             place: self.place,
-            end: policy.source.end_of(self.place).unwrap_or(self.place),
+            end: policy.source().end_of(self.place).unwrap_or(self.place),
             path,
             label: label.to_owned(),
             help: None,
@@ -132,7 +132,7 @@ impl Opening {
     }
 
     fn related(&self, policy: &Policy, label: &str) -> Related {
-        let end = policy.source.end_of(self.place).unwrap_or(self.place);
+        let end = policy.source().end_of(self.place).unwrap_or(self.place);
         Related {
             place: self.place,
             end,

@@ -298,7 +298,8 @@ impl Openings {
     /// An opening can move to another set, which changes nothing for anybody:
     /// a service more can give all of them a set of their own.
     fn leave_out_common(&mut self, other: &mut Self) {
-        if !self.has_sets_alone && !other.has_sets_alone {
+        let none = self.sets.is_empty() || other.sets.is_empty();
+        if none || !(self.has_sets_alone || other.has_sets_alone) {
             return;
         }
         let texts = |sets: &[Set]| -> HashSet<String> {

@@ -6,7 +6,8 @@
 //! kind contains it, and an opening if all its pieces are. Of two that say the
 //! same, the later one is pointless.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use super::diagnostic::{Diagnostic, Related, Severity};
@@ -36,7 +37,7 @@ pub(super) fn warnings(policy: &Policy) -> Vec<Diagnostic> {
             place: allow.place,
         };
         let kind = Kind::Allow(allow.proto, allow.user.as_ref());
-        pieces.add(opening, &kind, &allow.to, &allow.port);
+        pieces.add(opening, kind, &allow.to, &allow.port);
         within_list(&mut warnings, policy, opening, "to", &allow.to, &allow.port);
         everything(&mut warnings, policy, opening, "to", &allow.to);
     }
@@ -53,7 +54,7 @@ pub(super) fn warnings(policy: &Policy) -> Vec<Diagnostic> {
         }];
         pieces.add(
             opening,
-            &kind,
+            kind,
             &admit.from,
             if admit.port.is_empty() {
                 &every
@@ -83,7 +84,7 @@ pub(super) fn warnings(policy: &Policy) -> Vec<Diagnostic> {
             from.dedup();
             pieces.add(
                 opening,
-                &Kind::Forward(forward.proto, from),
+                Kind::Forward(forward.proto, from),
                 &forward.to,
                 &forward.port,
             );
@@ -161,29 +162,61 @@ impl Kind<'_> {
     }
 }
 
-/// Addresses from one to another, in a space where they can be compared.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Space {
-    V4,
-    V6,
-    Name(String),
+/// What addresses can be compared with: a number for IPv4, one for IPv6, and
+/// one for each host name.
+#[derive(Default)]
+struct Spaces<'p>(HashMap<Cow<'p, str>, u32>);
+
+const V4: u32 = 0;
+const V6: u32 = 1;
+const FIRST_NAME: u32 = 2;
+
+/// Addresses of one space from the first to the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Extent {
+    space: u32,
+    first: u128,
+    /// Counted down, so that the wider of two that begin alike comes first.
+    below_last: u128,
 }
 
-fn extent(address: &Address) -> (Space, u128, u128) {
-    let (first, last) = match address {
-        Address::Net(net) => (net.network(), net.broadcast()),
-        Address::Range(first, last) => (*first, *last),
-        Address::Name(name) => return (Space::Name(name.to_lowercase()), 0, 0),
-    };
-    (
-        if first.is_ipv4() {
-            Space::V4
-        } else {
-            Space::V6
-        },
-        number(first),
-        number(last),
-    )
+impl Extent {
+    fn new(space: u32, first: u128, last: u128) -> Self {
+        Self {
+            space,
+            first,
+            below_last: u128::MAX - last,
+        }
+    }
+
+    fn last(&self) -> u128 {
+        u128::MAX - self.below_last
+    }
+}
+
+impl<'p> Spaces<'p> {
+    fn extent(&mut self, address: &'p Address) -> Extent {
+        let (first, last) = match address {
+            Address::Net(net) => (net.network(), net.broadcast()),
+            Address::Range(first, last) => (*first, *last),
+            Address::Name(name) => {
+                let next = u32::try_from(self.0.len()).unwrap_or(u32::MAX - FIRST_NAME);
+                let name = if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+                    name.to_lowercase().into()
+                } else {
+                    Cow::Borrowed(&**name)
+                };
+                let space = *self.0.entry(name).or_insert(FIRST_NAME + next);
+                return Extent::new(space, 0, 0);
+            }
+        };
+        let space = if first.is_ipv4() { V4 } else { V6 };
+        Extent::new(space, number(first), number(last))
+    }
+
+    fn extents(&mut self, addresses: &'p [Address]) -> Vec<Extent> {
+        addresses.iter().map(|address| self.extent(address)).collect()
+    }
 }
 
 fn number(address: IpAddr) -> u128 {
@@ -210,65 +243,76 @@ fn merged(ports: &[PortRange]) -> Vec<PortRange> {
     merged
 }
 
-/// Where the pieces of one kind with one span of addresses are.
-type Group<'a> = HashMap<usize, Vec<Ports>>;
-
-/// The ports of a piece, and whose they are.
+/// One span of addresses by one span of ports for one kind of traffic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Ports {
-    first: u16,
-    /// Counted down, so that the wider of two comes first.
-    below_last: u16,
-    opening: usize,
-    /// The opening whose ports reach furthest up of this and all before it.
-    reach: (u16, usize),
+struct Piece {
+    extent: Extent,
+    kind: u32,
+    first_port: u16,
+    /// Counted down, as in [`Extent`].
+    below_last_port: u16,
+    opening: u32,
+    /// Of this and all before it with the same addresses and kind: the ports
+    /// that reach furthest up, and their opening.
+    reach: (u16, u32),
+}
+
+impl Piece {
+    fn last_port(&self) -> u16 {
+        u16::MAX - self.below_last_port
+    }
 }
 
 /// All pieces of a policy.
 #[derive(Default)]
 struct Pieces<'p> {
     openings: Vec<Opening>,
-    kinds: HashMap<Kind<'p>, usize>,
+    kinds: HashMap<Kind<'p>, u32>,
+    /// For each kind the one that contains it.
     wider: Vec<Option<Kind<'p>>>,
-    /// By space, then by where the addresses begin, then the widest first.
-    groups: BTreeMap<(Space, u128, u128), Group<'p>>,
-    count: usize,
+    spaces: Spaces<'p>,
+    pieces: Vec<Piece>,
 }
 
 impl<'p> Pieces<'p> {
     fn add(
         &mut self,
         opening: Opening,
-        kind: &Kind<'p>,
+        kind: Kind<'p>,
         addresses: &'p [Address],
         ports: &[PortRange],
     ) {
-        let ports = merged(ports);
-        let count = self
-            .count
-            .saturating_add(addresses.len().saturating_mul(ports.len()));
-        if count > PIECES {
+        let several;
+        let ports = match ports {
+            [_] => ports,
+            _ => {
+                several = merged(ports);
+                &several
+            }
+        };
+        let count = addresses.len().saturating_mul(ports.len());
+        if self.pieces.len().saturating_add(count) > PIECES {
             return;
         }
-        self.count = count;
-        let next = self.kinds.len();
-        let kind_index = *self.kinds.entry(kind.clone()).or_insert(next);
-        if kind_index == next {
-            self.wider.push(kind.wider());
-        }
-        let number = self.openings.len();
+        let index = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let kind = match self.kinds.get(&kind) {
+            Some(known) => *known,
+            None => {
+                let next = index(self.kinds.len());
+                self.wider.push(kind.wider());
+                self.kinds.insert(kind, next);
+                next
+            }
+        };
+        let number = index(self.openings.len());
         self.openings.push(opening);
         for address in addresses {
-            let (space, first, last) = extent(address);
-            let group = self
-                .groups
-                .entry((space, first, u128::MAX - last))
-                .or_default()
-                .entry(kind_index)
-                .or_default();
-            group.extend(ports.iter().map(|ports| Ports {
-                first: ports.first,
-                below_last: u16::MAX - ports.last,
+            let extent = self.spaces.extent(address);
+            self.pieces.extend(ports.iter().map(|ports| Piece {
+                extent,
+                kind,
+                first_port: ports.first,
+                below_last_port: u16::MAX - ports.last,
                 opening: number,
                 reach: (0, 0),
             }));
@@ -276,54 +320,57 @@ impl<'p> Pieces<'p> {
     }
 
     fn judge(mut self, warnings: &mut Vec<Diagnostic>, policy: &Policy) {
-        for pieces in self.groups.values_mut().flat_map(HashMap::values_mut) {
-            pieces.sort_unstable();
+        self.pieces.sort_unstable();
+        let same_kind = |a: &Piece, b: &Piece| a.extent == b.extent && a.kind == b.kind;
+        for pieces in self.pieces.chunk_by_mut(same_kind) {
             let mut reach = (0, 0);
             for piece in pieces {
-                let last = u16::MAX - piece.below_last;
-                if last > reach.0 {
-                    reach = (last, piece.opening);
+                if piece.last_port() > reach.0 {
+                    reach = (piece.last_port(), piece.opening);
                 }
                 piece.reach = reach;
             }
         }
-        let wider: Vec<Option<usize>> = self
+        let wider: Vec<Option<u32>> = self
             .wider
             .iter()
             .map(|kind| kind.as_ref().and_then(|kind| self.kinds.get(kind)).copied())
             .collect();
+        let wider_than = |kind: u32| *wider.get(usize::try_from(kind).ok()?)?;
         // For each opening: who contains its first piece, and whether a piece
         // stands on its own.
-        let mut verdicts: Vec<(Option<usize>, bool)> = vec![(None, false); self.openings.len()];
-        let mut open: Vec<(&Space, u128, &Group<'_>)> = Vec::new();
-        for ((space, first, below_last), group) in &self.groups {
-            let last = u128::MAX - below_last;
-            while open
-                .last()
-                .is_some_and(|(other, end, _)| *other != space || end < first)
-            {
+        let mut verdicts: Vec<(Option<u32>, bool)> = vec![(None, false); self.openings.len()];
+        // The spans that go on around the one that is looked at.
+        let mut open: Vec<&[Piece]> = Vec::new();
+        for group in self.pieces.chunk_by(|a, b| a.extent == b.extent) {
+            let Some(extent) = group.first().map(|piece| piece.extent) else {
+                continue;
+            };
+            let goes_on = |other: &[Piece], to: u128| {
+                other.first().is_some_and(|piece| {
+                    piece.extent.space == extent.space && piece.extent.last() >= to
+                })
+            };
+            while open.last().is_some_and(|other| !goes_on(other, extent.first)) {
                 open.pop();
             }
-            for (kind, pieces) in group {
+            for pieces in group.chunk_by(|a, b| a.kind == b.kind) {
                 for (position, piece) in pieces.iter().enumerate() {
-                    let Some(verdict) = verdicts.get_mut(piece.opening) else {
+                    let Some(verdict) = place(&mut verdicts, piece.opening) else {
                         continue;
                     };
                     if verdict.1 {
                         continue;
                     }
-                    let wider = wider.get(*kind).copied().flatten();
+                    let wider = wider_than(piece.kind);
                     let own = pieces
                         .get(..position)
                         .and_then(|before| container(before, piece));
                     let found = own.or_else(|| containers(group, wider, piece)).or_else(|| {
-                        let outer = open
-                            .iter()
-                            .rev()
-                            .take(NESTING)
-                            .filter(|(_, end, _)| *end >= last);
+                        let outer = open.iter().rev().take(NESTING);
                         outer
-                            .flat_map(|(_, _, group)| [(group, Some(*kind)), (group, wider)])
+                            .filter(|other| goes_on(other, extent.last()))
+                            .flat_map(|group| [(group, Some(piece.kind)), (group, wider)])
                             .find_map(|(group, kind)| containers(group, kind, piece))
                     });
                     match found {
@@ -334,12 +381,12 @@ impl<'p> Pieces<'p> {
                     }
                 }
             }
-            open.push((space, last, group));
+            open.push(group);
         }
         for (opening, (container, alone)) in self.openings.iter().zip(&verdicts) {
             let container = container
                 .filter(|_| !alone)
-                .and_then(|container| self.openings.get(container));
+                .and_then(|container| self.openings.get(usize::try_from(container).ok()?));
             let Some(container) = container else { continue };
             let message = format!(
                 "this opening is pointless: `{}` opens the same or more",
@@ -355,17 +402,24 @@ impl<'p> Pieces<'p> {
     }
 }
 
+fn place<T>(list: &mut [T], index: u32) -> Option<&mut T> {
+    list.get_mut(usize::try_from(index).ok()?)
+}
+
 /// Who has a piece of a kind in this group that contains `piece`'s ports.
-fn containers(group: &Group<'_>, kind: Option<usize>, piece: &Ports) -> Option<usize> {
-    container(group.get(&kind?)?, piece)
+fn containers(group: &[Piece], kind: Option<u32>, piece: &Piece) -> Option<u32> {
+    let kind = kind?;
+    let start = group.partition_point(|other| other.kind < kind);
+    let end = group.partition_point(|other| other.kind <= kind);
+    container(group.get(start..end)?, piece)
 }
 
 /// `pieces` are sorted and know their reach: the last that does not begin
 /// behind `piece` tells for all before it.
-fn container(pieces: &[Ports], piece: &Ports) -> Option<usize> {
-    let before = pieces.partition_point(|other| other.first <= piece.first);
+fn container(pieces: &[Piece], piece: &Piece) -> Option<u32> {
+    let before = pieces.partition_point(|other| other.first_port <= piece.first_port);
     let (last, opening) = pieces.get(before.checked_sub(1)?)?.reach;
-    (last >= u16::MAX - piece.below_last).then_some(opening)
+    (last >= piece.last_port()).then_some(opening)
 }
 
 /// Warns of values of one list that another value of it contains.
@@ -393,7 +447,7 @@ fn within_list(
         warnings.push(opening.warning(policy, path, message, ""));
     };
     if addresses.len() > 1 {
-        let extents = addresses.iter().map(extent).collect();
+        let extents = Spaces::default().extents(addresses);
         for (inner, outer) in contained(extents) {
             if let (Some(a), Some(b)) = (addresses.get(inner), addresses.get(outer)) {
                 warn(key, inner, outer, a.to_string(), b.to_string());
@@ -403,7 +457,7 @@ fn within_list(
     if ports.len() > 1 {
         let extents = ports
             .iter()
-            .map(|ports| (Space::V4, ports.first.into(), ports.last.into()))
+            .map(|ports| Extent::new(V4, ports.first.into(), ports.last.into()))
             .collect();
         for (inner, outer) in contained(extents) {
             if let (Some(a), Some(b)) = (ports.get(inner), ports.get(outer)) {
@@ -414,18 +468,20 @@ fn within_list(
 }
 
 /// Which of the extents another contains, and which that is.
-fn contained(extents: Vec<(Space, u128, u128)>) -> Vec<(usize, usize)> {
-    let mut order: Vec<_> = extents.into_iter().enumerate().collect();
-    order.sort_by(|(i, a), (j, b)| (&a.0, a.1, b.2, i).cmp(&(&b.0, b.1, a.2, j)));
+fn contained(extents: Vec<Extent>) -> Vec<(usize, usize)> {
+    let mut order: Vec<(Extent, usize)> = extents.into_iter().zip(0..).collect();
+    order.sort_unstable();
     let mut found = Vec::new();
     // Of what begins no later, the one that ends last contains if any does.
-    let mut widest: Option<(usize, &Space, u128)> = None;
-    for (index, (space, _, last)) in &order {
+    let mut widest: Option<(usize, Extent)> = None;
+    for (extent, index) in order {
         match widest {
-            Some((outer, other, end)) if other == space && end >= *last => {
-                found.push((*index, outer))
+            Some((outer, other))
+                if other.space == extent.space && other.last() >= extent.last() =>
+            {
+                found.push((index, outer));
             }
-            _ => widest = Some((*index, space, *last)),
+            _ => widest = Some((index, extent)),
         }
     }
     found
@@ -439,19 +495,23 @@ fn everything(
     key: &str,
     addresses: &[Address],
 ) {
-    let mut extents: Vec<_> = addresses.iter().map(extent).collect();
+    if addresses.iter().map(share).sum::<f64>() < 1.0 {
+        return;
+    }
+    let mut extents = Spaces::default().extents(addresses);
     extents.sort_unstable();
     for (space, family, max) in [
-        (Space::V4, "IPv4", u128::from(u32::MAX)),
-        (Space::V6, "IPv6", u128::MAX),
+        (V4, "IPv4", u128::from(u32::MAX)),
+        (V6, "IPv6", u128::MAX),
     ] {
         // The lowest address that is not covered yet; `None` past the highest.
         let mut next = Some(0);
-        for (_, first, last) in extents.iter().filter(|extent| extent.0 == space) {
+        for extent in extents.iter().filter(|extent| extent.space == space) {
+            let (first, last) = (extent.first, extent.last());
             if let Some(uncovered) =
-                next.filter(|uncovered| first <= uncovered && last >= uncovered)
+                next.filter(|uncovered| first <= *uncovered && last >= *uncovered)
             {
-                next = if *last >= max {
+                next = if last >= max {
                     None
                 } else {
                     Some(uncovered.max(last + 1))
@@ -468,6 +528,15 @@ fn everything(
                 "an air gap names who is on the other side",
             ));
         }
+    }
+}
+
+/// How much of its family an address means, and never less than that.
+fn share(address: &Address) -> f64 {
+    match address {
+        Address::Net(net) => 0.5_f64.powi(net.prefix_len().into()),
+        Address::Range(..) => 1.0,
+        Address::Name(_) => 0.0,
     }
 }
 

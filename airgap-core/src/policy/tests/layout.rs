@@ -98,7 +98,7 @@ fn any_message_can_point_at_an_opening() {
     let data = Policy::from_json(&policy.to_json()).unwrap();
     let nowhere = data.diagnostic_at(Default::default(), Severity::Warning, "odd");
     assert_eq!(
-        render(&nowhere, &data.source, Style::Plain),
+        render(&nowhere, data.source(), Style::Plain),
         "warning: odd\n --> <policy>\n"
     );
 }

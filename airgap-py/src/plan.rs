@@ -38,7 +38,7 @@ impl Plan {
     /// ['allow[0]']
     #[getter]
     fn changes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        data::changes(py, &self.0.changes)
+        data::changes(py, &self.0.changes.iter().collect::<Vec<_>>())
     }
 
     /// The changes as text, one a line.

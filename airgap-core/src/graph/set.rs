@@ -157,7 +157,7 @@ impl Elements {
     /// The same for elements of a width that is known when this is compiled,
     /// which is faster.
     pub(crate) fn of_keys<const N: usize>(mut items: Vec<([u8; N], OriginId)>) -> Self {
-        items.sort_by(|a, b| a.0.cmp(&b.0));
+        items.sort_by_key(|item| item.0);
         items.dedup_by(|later, first| later.0 == first.0);
         let count = items.len();
         Self::ordered(N, count, items)

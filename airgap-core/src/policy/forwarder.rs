@@ -10,8 +10,8 @@ use super::report::{Field, Report};
 use super::source::Span;
 use super::table::TableReader;
 use super::values::{
-    Item, TO, address as far_address, comment, container_source, far, item, list, port, ports, string, transport,
-    values,
+    Item, TO, address as far_address, comment, container_source, far, item, list, port, ports,
+    string, transport, values,
 };
 
 /// A forwarder and its `listen`, which can be judged even where the rest is

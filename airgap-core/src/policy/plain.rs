@@ -118,9 +118,7 @@ impl<'t> Cursor<'t> {
     }
 
     fn take_text(&mut self, text: &str) -> Option<()> {
-        self.rest()
-            .starts_with(text)
-            .then(|| self.at += text.len())
+        self.rest().starts_with(text).then(|| self.at += text.len())
     }
 
     /// Steps over the line end at the cursor.
@@ -246,9 +244,8 @@ fn toml(cursor: &mut Cursor<'_>, tables: &mut impl Tables) -> Option<()> {
                 return hand_over(tables, section, entries, place).map(|_| ());
             }
             _ => {
-                let key = cursor.run(|byte| {
-                    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
-                });
+                let key =
+                    cursor.run(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
                 (!key.is_empty()).then_some(())?;
                 cursor.run(|byte| byte == b' ' || byte == b'\t');
                 cursor.take(b'=')?;

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use super::diagnostic::PolicyError;
 use super::fault::Fault;
 use super::forwarder::{Forward, forward};
-use super::model::{
-    Admit, AdmitProto, AllowPair, BridgeExemption, BridgeName, Dhcp, HostNeeds, Openings, Place, Policy,
-    Resolvers, ServiceForwarder, VERSION, check_interface_name,
-};
 use super::load::Form;
+use super::model::{
+    Admit, AdmitProto, AllowPair, BridgeExemption, BridgeName, Dhcp, HostNeeds, Openings, Place,
+    Policy, Resolvers, ServiceForwarder, VERSION, check_interface_name,
+};
 use super::node::{Node, Path, Value, quote};
 use super::plain::{self, Section, Tables};
 use super::report::{Field, Report};
@@ -282,8 +282,7 @@ fn resolvers(report: &mut Report, field: &Field<'_>) -> Option<Resolvers> {
             field.fault(report, fault);
             None
         }
-        Value::Array(_) => list(report, field, EXPECTED, bare(server))
-            .map(Resolvers::Servers),
+        Value::Array(_) => list(report, field, EXPECTED, bare(server)).map(Resolvers::Servers),
         _ => {
             field.wrong_kind(report, EXPECTED);
             None
@@ -296,8 +295,7 @@ fn dhcp(report: &mut Report, field: &Field<'_>) -> Option<Dhcp> {
     match &field.node.value {
         Value::Boolean(true) => Some(Dhcp::On),
         Value::Boolean(false) => Some(Dhcp::Off),
-        Value::Array(_) => list(report, field, EXPECTED, bare(server))
-            .map(Dhcp::Servers),
+        Value::Array(_) => list(report, field, EXPECTED, bare(server)).map(Dhcp::Servers),
         _ => {
             field.wrong_kind(report, EXPECTED);
             None

@@ -167,7 +167,9 @@ impl Source {
     pub fn end_of(&self, place: Place) -> Option<Place> {
         let start = self.offset(place)?;
         let marks = self.marks.get_or_init(|| {
-            let mut marks = self.form.map_or_else(Vec::new, |form| marks(&self.text, form));
+            let mut marks = self
+                .form
+                .map_or_else(Vec::new, |form| marks(&self.text, form));
             marks.sort_unstable_by_key(|mark| mark.start);
             marks
         });

@@ -162,10 +162,7 @@ pub(super) fn transport(report: &mut Report, table: &mut TableReader<'_>) -> Opt
 /// A key that holds far addresses, and what is said where it is missing.
 pub(super) type FarKey = (&'static str, &'static str);
 
-pub(super) const TO: FarKey = (
-    "to",
-    "expected `to`: the far address, or a list of these",
-);
+pub(super) const TO: FarKey = ("to", "expected `to`: the far address, or a list of these");
 pub(super) const FROM: FarKey = (
     "from",
     "expected `from`: the far address, or a list of these",

@@ -215,7 +215,10 @@ impl<'p> Spaces<'p> {
     }
 
     fn extents(&mut self, addresses: &'p [Address]) -> Vec<Extent> {
-        addresses.iter().map(|address| self.extent(address)).collect()
+        addresses
+            .iter()
+            .map(|address| self.extent(address))
+            .collect()
     }
 }
 
@@ -351,7 +354,10 @@ impl<'p> Pieces<'p> {
                     piece.extent.space == extent.space && piece.extent.last() >= to
                 })
             };
-            while open.last().is_some_and(|other| !goes_on(other, extent.first)) {
+            while open
+                .last()
+                .is_some_and(|other| !goes_on(other, extent.first))
+            {
                 open.pop();
             }
             for pieces in group.chunk_by(|a, b| a.kind == b.kind) {
@@ -500,10 +506,7 @@ fn everything(
     }
     let mut extents = Spaces::default().extents(addresses);
     extents.sort_unstable();
-    for (space, family, max) in [
-        (V4, "IPv4", u128::from(u32::MAX)),
-        (V6, "IPv6", u128::MAX),
-    ] {
+    for (space, family, max) in [(V4, "IPv4", u128::from(u32::MAX)), (V6, "IPv6", u128::MAX)] {
         // The lowest address that is not covered yet; `None` past the highest.
         let mut next = Some(0);
         for extent in extents.iter().filter(|extent| extent.space == space) {

@@ -618,7 +618,7 @@ fn what_the_examples_load_is_read_back_from_it() {
         assert!(!host.plan(&policy).unwrap().changed());
         let status = host.status(true).unwrap();
         assert_eq!((status.sealed, status.drift), (true, vec![]));
-        assert_eq!(status.hash, Some(policy.hash()));
+        assert_eq!(status.hash.as_deref(), Some(policy.hash()));
         loaded += 1;
     }
     assert!(loaded > 4, "only {loaded} examples could be loaded");

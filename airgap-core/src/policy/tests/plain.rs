@@ -51,12 +51,18 @@ fn plain_text_is_read_table_by_table() {
     for (text, form) in samples() {
         assert!(compare(&text, form), "{text}");
         assert!(compare(&text.replace('\n', "\r\n"), form), "{text}");
-        assert!(compare(&text.replace("billing", "Büro 😀 in"), form), "{text}");
+        assert!(
+            compare(&text.replace("billing", "Büro 😀 in"), form),
+            "{text}"
+        );
     }
     let odd = "\n# é\n version=1 # one\n\t[[allow]]#é\n to = [ # é\n\"192.0.2.1\" ,\n\n\"::1\", ] \n  port=1\n[host]";
     assert!(compare(odd, Form::Toml));
     assert!(compare("version = 1", Form::Toml));
-    assert!(compare(" {\"allow\" : [ ] , \"host\":{}, \"version\":1}\n", Form::Json));
+    assert!(compare(
+        " {\"allow\" : [ ] , \"host\":{}, \"version\":1}\n",
+        Form::Json
+    ));
 }
 
 #[test]

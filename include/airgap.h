@@ -119,6 +119,11 @@ typedef enum {
    * still be freed.
    */
   AIRGAP_ERROR_PANIC = 12,
+  /**
+   * Another call that changes the air gap does not come to an end; nothing
+   * was changed.
+   */
+  AIRGAP_ERROR_LOCKED = 13,
 } airgap_status_t;
 
 /**

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -47,6 +48,17 @@ pub enum Error {
          changed: wait until it is done and try again"
     )]
     Conflict,
+    /// Another call that changes this air gap does not come to an end.
+    #[error(
+        "{} has held the lock of this air gap for more than {} s, and nothing was changed: end it and try again",
+        named(.holder), .waited.as_secs()
+    )]
+    Locked {
+        /// Who holds the lock, as far as it says so.
+        holder: String,
+        /// How long this call has waited.
+        waited: Duration,
+    },
     /// What is loaded is not what was meant. The ruleset was changed.
     #[error("the kernel holds something else than was sent:\n{}", .0.join("\n"))]
     ReadBack(Vec<String>),
@@ -110,6 +122,7 @@ impl Error {
             Self::Kernel(_) => ErrorKind::Kernel,
             Self::BatchTooLarge { .. } => ErrorKind::BatchTooLarge,
             Self::Conflict => ErrorKind::Conflict,
+            Self::Locked { .. } => ErrorKind::Locked,
             Self::ReadBack(_) => ErrorKind::ReadBack,
             Self::Protocol(_) => ErrorKind::Protocol,
             Self::Io { .. } => ErrorKind::Io,
@@ -157,9 +170,18 @@ pub enum ErrorKind {
     Kernel,
     BatchTooLarge,
     Conflict,
+    Locked,
     ReadBack,
     Protocol,
     Io,
+}
+
+fn named(holder: &str) -> &str {
+    if holder.is_empty() {
+        "another process"
+    } else {
+        holder
+    }
 }
 
 fn diagnostic(message: String, origin: Option<&Origin>) -> Diagnostic {

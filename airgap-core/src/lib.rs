@@ -37,7 +37,7 @@ mod host;
 mod netlink;
 mod netns;
 pub mod policy;
-mod record;
+mod state;
 mod surroundings;
 mod warnings;
 

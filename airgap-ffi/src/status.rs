@@ -38,6 +38,9 @@ pub enum airgap_status_t {
     /// A defect of this library. Nothing is known of the state; the handles can
     /// still be freed.
     AIRGAP_ERROR_PANIC = 12,
+    /// Another call that changes the air gap does not come to an end; nothing
+    /// was changed.
+    AIRGAP_ERROR_LOCKED = 13,
 }
 
 impl From<ErrorKind> for airgap_status_t {
@@ -52,6 +55,7 @@ impl From<ErrorKind> for airgap_status_t {
             ErrorKind::Conflict => Self::AIRGAP_ERROR_CONFLICT,
             ErrorKind::ReadBack => Self::AIRGAP_ERROR_READ_BACK,
             ErrorKind::Protocol => Self::AIRGAP_ERROR_PROTOCOL,
+            ErrorKind::Locked => Self::AIRGAP_ERROR_LOCKED,
             ErrorKind::Io => Self::AIRGAP_ERROR_IO,
         }
     }
@@ -65,7 +69,7 @@ impl From<ErrorKind> for airgap_status_t {
 #[unsafe(no_mangle)]
 pub extern "C" fn airgap_status_name(status: i32) -> *const c_char {
     use airgap_status_t::*;
-    const NAMES: [(airgap_status_t, &std::ffi::CStr); 13] = [
+    const NAMES: [(airgap_status_t, &std::ffi::CStr); 14] = [
         (AIRGAP_OK, c"ok"),
         (AIRGAP_ERROR_ARGUMENT, c"argument"),
         (AIRGAP_ERROR_POLICY, c"policy"),
@@ -79,6 +83,7 @@ pub extern "C" fn airgap_status_name(status: i32) -> *const c_char {
         (AIRGAP_ERROR_PROTOCOL, c"protocol"),
         (AIRGAP_ERROR_IO, c"io"),
         (AIRGAP_ERROR_PANIC, c"panic"),
+        (AIRGAP_ERROR_LOCKED, c"locked"),
     ];
     NAMES
         .iter()

@@ -1,0 +1,169 @@
+//! Changes of an air gap.
+
+use serde::Serialize;
+
+use super::reading::{assume_unread, read_up_to};
+use super::{Host, Plan};
+use crate::delta::{adopt, operations};
+use crate::difference::differences;
+use crate::error::Error;
+use crate::graph::{Origins, RuleGraph};
+use crate::netlink::{Batch, Depth, Kernel, Operation};
+use crate::state::{Record, State};
+
+/// How often an apply plans again when somebody else changed the ruleset.
+const APPLY_TRIES: usize = 20;
+
+/// What an apply did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Applied {
+    /// Whether anything was sent.
+    pub changed: bool,
+    /// How many operations were sent.
+    pub operations: usize,
+    /// How often somebody else changed the ruleset meanwhile.
+    pub retries: usize,
+}
+
+impl Host {
+    /// Loads what was planned, in one transaction, and reads it back. If
+    /// somebody else changed the ruleset since, the difference is taken anew.
+    /// What is loaded is confirmed by that: it counts after a reboot.
+    ///
+    /// Other calls that change this air gap wait until it is done, whoever
+    /// makes them.
+    ///
+    /// # Errors
+    /// When the kernel refuses, others do not stop changing the ruleset, what
+    /// was read back is not what was meant, or what is loaded cannot be kept on
+    /// the disk; with the last nothing is loaded.
+    pub fn apply(&self, plan: &Plan) -> Result<Applied, Error> {
+        self.enter(|| {
+            let kernel = Kernel::open()?;
+            let state = State::of_this_namespace()?;
+            let _lock = state.lock("apply")?;
+            let record = Record::new(&plan.policy, &plan.surroundings);
+            let mut target = plan.target.clone();
+            let mut drafts = None;
+            let result = load(&kernel, &mut target, |_| {
+                if drafts.is_none() {
+                    drafts = Some(state.draft(&record)?);
+                }
+                Ok(())
+            });
+            match (result, drafts) {
+                (Ok(applied), Some(drafts)) => drafts.publish().map(|()| applied),
+                (Ok(applied), None) => {
+                    keep(&state, record)?;
+                    Ok(applied)
+                }
+                // The ruleset is another: the drafts stay to tell which.
+                (Err(error @ Error::ReadBack(_)), _) | (Err(error), None) => Err(error),
+                (Err(error), Some(drafts)) => {
+                    drafts.discard();
+                    Err(error)
+                }
+            }
+        })
+    }
+
+    /// Takes the air gap away; the host is then as open as its other tables
+    /// leave it. Says whether there was one.
+    ///
+    /// # Errors
+    /// When the kernel refuses, or others do not stop changing the ruleset.
+    pub fn remove(&self) -> Result<bool, Error> {
+        self.enter(|| {
+            let kernel = Kernel::open()?;
+            let state = State::of_this_namespace()?;
+            let _lock = state.lock("remove")?;
+            for _ in 0..APPLY_TRIES {
+                let (live, generation) = kernel.read(true, Depth::Elements(&|_, _| false))?;
+                let operations: Vec<_> = live
+                    .tables
+                    .iter()
+                    .map(|t| Operation::DeleteTable(t.family))
+                    .collect();
+                if !operations.is_empty() {
+                    let batch = Batch::new(&operations, generation);
+                    match kernel.transact(&batch, &operations, &Origins::default()) {
+                        Ok(()) => {}
+                        Err(Error::Conflict) => continue,
+                        Err(error) => return Err(error),
+                    }
+                }
+                state.clear()?;
+                return Ok(!operations.is_empty());
+            }
+            Err(Error::Conflict)
+        })
+    }
+}
+
+/// Keeps the record of a policy that the kernel held already, where another or
+/// none is kept.
+fn keep(state: &State, mut record: Record) -> Result<(), Error> {
+    let (loaded, confirmed) = (
+        state.loaded().ok().flatten(),
+        state.confirmed().ok().flatten(),
+    );
+    if let Some(loaded) = loaded.as_ref().filter(|kept| kept.hash == record.hash) {
+        record.since = loaded.since;
+    }
+    let is_same = |kept: &Option<Record>| kept.as_ref() == Some(&record);
+    if is_same(&loaded) && is_same(&confirmed) {
+        return Ok(());
+    }
+    state.draft(&record)?.publish()
+}
+
+/// Turns what is loaded into `target` in one transaction, and reads it back.
+/// `prepare` is called before anything is sent, each time with what is loaded
+/// then.
+fn load(
+    kernel: &Kernel,
+    target: &mut RuleGraph,
+    mut prepare: impl FnMut(&RuleGraph) -> Result<(), Error>,
+) -> Result<Applied, Error> {
+    for retries in 0..APPLY_TRIES {
+        let (live, generation) = kernel.read(true, Depth::Full)?;
+        adopt(target, &live);
+        let operations = operations(target, &live);
+        if operations.is_empty() {
+            return Ok(Applied {
+                changed: false,
+                operations: 0,
+                retries,
+            });
+        }
+        prepare(&live)?;
+        let batch = Batch::new(&operations, generation);
+        match kernel.transact(&batch, &operations, &target.origins) {
+            Ok(()) => {}
+            Err(Error::Conflict) => continue,
+            Err(error) => return Err(error),
+        }
+        let operations = operations.len();
+        read_back(kernel, target, generation)?;
+        return Ok(Applied {
+            changed: true,
+            operations,
+            retries,
+        });
+    }
+    Err(Error::Conflict)
+}
+
+/// Compares what the kernel holds with what was sent on top of `generation`.
+fn read_back(kernel: &Kernel, target: &RuleGraph, generation: u32) -> Result<(), Error> {
+    let (mut live, now) = read_up_to(kernel, Some(target), false)?;
+    assume_unread(&mut live, target, false);
+    let mut differences = differences(target, &live);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    if now != generation.wrapping_add(1) {
+        differences.push("another program has changed the ruleset in the meantime".to_owned());
+    }
+    Err(Error::ReadBack(differences))
+}

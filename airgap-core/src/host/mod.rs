@@ -1,0 +1,101 @@
+//! A host: plans, applies, looks at and removes its air gap.
+
+mod apply;
+mod plan;
+mod reading;
+mod status;
+
+use std::path::Path;
+
+pub use self::apply::Applied;
+pub use self::plan::Plan;
+pub use self::status::{ChainDrops, Status};
+use crate::denied::DeniedLog;
+use crate::error::Error;
+use crate::graph::RuleGraph;
+use crate::netlink::{Depth, FakeKernel, Kernel};
+use crate::netns::NetworkNamespace;
+
+/// A host, or one network namespace of it.
+///
+/// It may be used from any thread; each call opens a socket of its own.
+#[derive(Debug, Clone)]
+pub struct Host {
+    place: Place,
+    /// Where drops are to be logged from the next plan on; none to leave that
+    /// as it is.
+    denied_log: Option<Option<DeniedLog>>,
+}
+
+/// Where a host's kernel is met.
+#[derive(Debug, Clone)]
+enum Place {
+    /// In the network namespace of the calling thread.
+    Here,
+    Netns(NetworkNamespace),
+    Fake(FakeKernel),
+}
+
+impl Host {
+    /// The network namespace in which the caller runs.
+    ///
+    /// # Errors
+    /// When the kernel has no nf_tables.
+    pub fn open() -> Result<Self, Error> {
+        Kernel::open()?;
+        Ok(Self {
+            place: Place::Here,
+            denied_log: None,
+        })
+    }
+
+    /// Another network namespace: a path such as `/proc/PID/ns/net`, or a name
+    /// of ip-netns(8), whose files in `/etc/netns/NAME/` then stand for those
+    /// of `/etc`.
+    ///
+    /// # Errors
+    /// When there is no such namespace, or the caller may not enter it.
+    pub fn in_netns(netns: impl AsRef<Path>) -> Result<Self, Error> {
+        let host = Self {
+            place: Place::Netns(NetworkNamespace::new(netns.as_ref())),
+            denied_log: None,
+        };
+        host.enter(|| Kernel::open().map(|_| ()))?;
+        Ok(host)
+    }
+
+    /// A host for tests, whose kernel is a fake: without root, and without any
+    /// change to the machine.
+    #[must_use]
+    pub fn fake(kernel: &FakeKernel) -> Self {
+        Self {
+            place: Place::Fake(kernel.clone()),
+            denied_log: None,
+        }
+    }
+
+    /// The same host, whose plans log what is dropped there, or nowhere. A plan
+    /// of a host that was not told leaves it as it is loaded.
+    #[must_use]
+    pub fn log_denied(mut self, log: Option<DeniedLog>) -> Self {
+        self.denied_log = Some(log);
+        self
+    }
+
+    /// Does `work` in the host's network namespace.
+    fn enter<T: Send>(&self, work: impl FnOnce() -> Result<T, Error> + Send) -> Result<T, Error> {
+        match &self.place {
+            Place::Here => work(),
+            Place::Netns(netns) => netns.enter(work),
+            Place::Fake(kernel) => kernel.enter(work),
+        }
+    }
+
+    /// The whole ruleset of the namespace, everybody's tables.
+    ///
+    /// # Errors
+    /// When the kernel does not answer.
+    pub fn live(&self) -> Result<RuleGraph, Error> {
+        self.enter(|| Ok(Kernel::open()?.read(false, Depth::Full)?.0))
+    }
+}

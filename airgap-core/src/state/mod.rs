@@ -1,0 +1,261 @@
+//! What is kept on the host of an air gap, for each network namespace: in
+//! `/run/airgap` what is loaded and the lock, which a reboot ends, and in
+//! `/var/lib/airgap` the last confirmed policy, which it does not.
+
+mod file;
+mod lock;
+mod record;
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+
+use self::file::Draft;
+pub(crate) use self::lock::Lock;
+pub(crate) use self::record::Record;
+use crate::error::Error;
+use crate::netlink::fake_folder;
+
+/// Moves `/run/airgap`.
+const RUN_DIR: &str = "AIRGAP_RUN_DIR";
+const RUN_DIR_DEFAULT: &str = "/run/airgap";
+/// Moves `/var/lib/airgap`.
+const STATE_DIR: &str = "AIRGAP_STATE_DIR";
+const STATE_DIR_DEFAULT: &str = "/var/lib/airgap";
+
+/// The folders of one network namespace. The host's own are called `host`, the
+/// others by their number, which is theirs while they last.
+#[derive(Debug, Clone)]
+pub(crate) struct State {
+    /// Goes with a reboot.
+    run: PathBuf,
+    /// Outlives it.
+    kept: PathBuf,
+}
+
+impl State {
+    /// Those of the network namespace of this thread.
+    ///
+    /// # Errors
+    /// When `/proc` is not there.
+    pub fn of_this_namespace() -> Result<Self, Error> {
+        if let Some(folder) = fake_folder() {
+            return Ok(Self {
+                run: folder.join("run"),
+                kept: folder.join("state"),
+            });
+        }
+        let identity = |path: &str| {
+            fs::metadata(path)
+                .map(|m| (m.dev(), m.ino()))
+                .map_err(|source| {
+                    Error::io(format!("tell the network namespace by {path}"), source)
+                })
+        };
+        let here = identity("/proc/thread-self/ns/net")?;
+        // Without the right to look at process 1 this is a namespace of its own.
+        let name = match identity("/proc/1/ns/net") {
+            Ok(first) if first == here => "host".to_owned(),
+            _ => format!("netns-{}", here.1),
+        };
+        let base = |variable: &str, default: &str| {
+            PathBuf::from(env::var_os(variable).unwrap_or_else(|| OsString::from(default)))
+        };
+        Ok(Self {
+            run: base(RUN_DIR, RUN_DIR_DEFAULT).join(&name),
+            kept: base(STATE_DIR, STATE_DIR_DEFAULT).join(&name),
+        })
+    }
+
+    /// Where what is loaded is kept.
+    fn loaded_path(&self) -> PathBuf {
+        self.run.join("loaded.json")
+    }
+
+    /// Where the last confirmed policy is kept.
+    fn confirmed_path(&self) -> PathBuf {
+        self.kept.join("confirmed.json")
+    }
+
+    /// Waits until nobody else changes this air gap. `what` is being done, for
+    /// others to read.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] when another holds the lock for too long; when there
+    /// can be no lock.
+    pub fn lock(&self, what: &str) -> Result<Lock, Error> {
+        file::make_folder(&self.run).map_err(|source| {
+            Error::io(format!("make the folder {}", self.run.display()), source)
+        })?;
+        Lock::take(&self.run.join("lock"), what)
+    }
+
+    /// What was loaded last, none if nothing was.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn loaded(&self) -> Result<Option<Record>, Error> {
+        file::read(&self.loaded_path())
+    }
+
+    /// What was being loaded when whoever did it was stopped: the kernel may
+    /// hold it. While one loads, what that is.
+    pub fn loading(&self) -> Option<Record> {
+        // A draft is not whole if its writer was stopped while it wrote, and
+        // then nothing was loaded.
+        file::read(&Draft::of(&self.loaded_path())).ok().flatten()
+    }
+
+    /// The policy that was last confirmed, which counts after a reboot; none if
+    /// there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn confirmed(&self) -> Result<Option<Record>, Error> {
+        file::read(&self.confirmed_path())
+    }
+
+    /// Puts on the disk what is about to be loaded, so that no change of the
+    /// ruleset is without its record. It takes the place of the old one by
+    /// [`Drafts::publish`]. Only who holds the lock does this.
+    ///
+    /// # Errors
+    /// When a folder cannot be written to.
+    pub fn draft(&self, record: &Record) -> Result<Drafts, Error> {
+        let text = file::json(record)?;
+        let loaded = Draft::write(&self.loaded_path(), &text)?;
+        let confirmed = match Draft::write(&self.confirmed_path(), &text) {
+            Ok(draft) => draft,
+            Err(error) => {
+                loaded.discard();
+                return Err(error);
+            }
+        };
+        Ok(Drafts { loaded, confirmed })
+    }
+
+    /// Forgets what was loaded and confirmed.
+    ///
+    /// # Errors
+    /// When there is something that cannot be removed.
+    pub fn clear(&self) -> Result<(), Error> {
+        for path in [self.confirmed_path(), self.loaded_path()] {
+            file::remove(&Draft::of(&path))?;
+            file::remove(&path)?;
+        }
+        Ok(())
+    }
+}
+
+/// The records of a policy that is about to be loaded.
+#[derive(Debug)]
+pub(crate) struct Drafts {
+    loaded: Draft,
+    confirmed: Draft,
+}
+
+impl Drafts {
+    /// The policy is loaded, and is what counts after a reboot.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn publish(self) -> Result<(), Error> {
+        self.loaded.publish()?;
+        self.confirmed.publish()
+    }
+
+    /// The policy was not loaded.
+    pub fn discard(self) {
+        self.loaded.discard();
+        self.confirmed.discard();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)] // a test may fail that way
+
+    use std::fs;
+
+    use super::*;
+    use crate::{FakeKernel, Host, Policy};
+
+    fn policy(port: u16) -> Policy {
+        Policy::from_toml(&format!(
+            "version = 1\n[[allow]]\nto = \"192.0.2.1\"\nport = {port}\n"
+        ))
+        .unwrap()
+    }
+
+    fn state(kernel: &FakeKernel) -> State {
+        kernel.enter(State::of_this_namespace).unwrap()
+    }
+
+    #[test]
+    fn what_is_applied_is_loaded_and_confirmed() {
+        let kernel = FakeKernel::new().unwrap();
+        let (host, state) = (Host::fake(&kernel), state(&kernel));
+        assert!(state.confirmed().unwrap().is_none());
+        for port in [1, 2] {
+            let policy = policy(port);
+            host.apply(&host.plan(&policy).unwrap()).unwrap();
+            assert_eq!(state.loaded().unwrap().unwrap().hash, policy.hash());
+            assert_eq!(state.confirmed().unwrap(), state.loaded().unwrap());
+        }
+        host.remove().unwrap();
+        assert!(state.confirmed().unwrap().is_none() && state.loaded().unwrap().is_none());
+    }
+
+    #[test]
+    fn nothing_is_loaded_that_cannot_be_kept() {
+        let kernel = FakeKernel::new().unwrap();
+        let (host, state) = (Host::fake(&kernel), state(&kernel));
+        // A file where a folder is needed.
+        fs::write(&state.kept, "").unwrap();
+        let error = host.apply(&host.plan(&policy(1)).unwrap()).unwrap_err();
+        assert!(error.to_string().contains("confirmed.json"), "{error}");
+        assert!(host.live().unwrap().tables.is_empty());
+        assert!(state.loading().is_none());
+    }
+
+    #[test]
+    fn a_refused_policy_leaves_the_records_as_they_were() {
+        let kernel = FakeKernel::new().unwrap();
+        let (host, state) = (Host::fake(&kernel), state(&kernel));
+        host.apply(&host.plan(&policy(1)).unwrap()).unwrap();
+        let plan = host.plan(&policy(2)).unwrap();
+        kernel.refuse(libc::ENOSPC, 1);
+        host.apply(&plan).unwrap_err();
+        assert_eq!(state.confirmed().unwrap().unwrap().hash, policy(1).hash());
+        assert!(state.loading().is_none());
+    }
+
+    #[test]
+    fn status_knows_a_policy_whose_loader_was_stopped() {
+        let kernel = FakeKernel::new().unwrap();
+        let (host, state) = (Host::fake(&kernel), state(&kernel));
+        host.apply(&host.plan(&policy(1)).unwrap()).unwrap();
+        let old = fs::read(state.loaded_path()).unwrap();
+        host.apply(&host.plan(&policy(2)).unwrap()).unwrap();
+        // As if killed before the records were published.
+        fs::rename(state.loaded_path(), Draft::of(&state.loaded_path())).unwrap();
+        fs::write(state.loaded_path(), old).unwrap();
+        let status = host.status(false).unwrap();
+        assert_eq!(status.drift, Vec::<String>::new());
+        assert_eq!(status.hash.as_deref(), Some(policy(2).hash()));
+    }
+
+    #[test]
+    fn a_damaged_record_is_told_and_replaced() {
+        let kernel = FakeKernel::new().unwrap();
+        let (host, state) = (Host::fake(&kernel), state(&kernel));
+        host.apply(&host.plan(&policy(1)).unwrap()).unwrap();
+        fs::write(state.confirmed_path(), "{").unwrap();
+        let error = state.confirmed().unwrap_err().to_string();
+        assert!(error.contains("damaged"), "{error}");
+        host.apply(&host.plan(&policy(1)).unwrap()).unwrap();
+        assert_eq!(state.confirmed().unwrap(), state.loaded().unwrap());
+    }
+}

@@ -7,10 +7,15 @@ AIRGAP = $(CARGO_TARGET_DIR)/release/airgap
 # A virtual environment with the tools that build and check the Python package.
 PYTHON = $(CARGO_TARGET_DIR)/python
 
-.PHONY: build wheel demo test lint unit header cli python lab bench test-debian12 packages packages-build clean
+.PHONY: build install wheel demo test lint unit header cli capi python lab bench test-debian12 packages packages-build clean
 
 build: packages-build
 	cargo build --release --locked
+
+# The command and the C library, under PREFIX and DESTDIR; it says itself what
+# else can be set. It builds nothing, so that root need not.
+install:
+	scripts/install
 
 # What the build needs of Debian.
 packages-build:
@@ -35,7 +40,7 @@ wheel: packages-build $(PYTHON)
 demo: packages build
 	python3 tests/lab/demo.py --airgap $(AIRGAP)
 
-test: packages lint unit build cli python lab
+test: packages lint unit build cli capi python lab
 
 lint: packages-build
 	cargo fmt --all --check
@@ -50,6 +55,11 @@ header:
 
 cli: packages build
 	python3 tests/cli/run.py
+
+# The C library as it is installed, with the tools of those who use it.
+capi: packages build
+	scripts/packages g++ clang cmake meson groff
+	python3 tests/capi/run.py
 
 # The package from its wheel: types, stubs and tests.
 python: packages wheel

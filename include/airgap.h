@@ -707,9 +707,9 @@ airgap_status_t airgap_policy_hash(const airgap_policy_t *policy,
 void airgap_policy_free(airgap_policy_t *policy);
 
 /**
- * The name of a status in lowercase words: `ok`, `argument`, `not-permitted`,
- * … as in the `code` of the command's JSON. `unknown` for a number that is
- * none of this version. Owned by the library, never freed.
+ * The name of a status in lowercase words, such as `ok` or `not-permitted`, as
+ * in the `code` of the command's JSON. `unknown` for a number that is none of
+ * this version. Owned by the library, never freed.
  *
  * Threads: any.
  */

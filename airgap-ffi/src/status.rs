@@ -61,9 +61,9 @@ impl From<ErrorKind> for airgap_status_t {
     }
 }
 
-/// The name of a status in lowercase words: `ok`, `argument`, `not-permitted`,
-/// … as in the `code` of the command's JSON. `unknown` for a number that is
-/// none of this version. Owned by the library, never freed.
+/// The name of a status in lowercase words, such as `ok` or `not-permitted`, as
+/// in the `code` of the command's JSON. `unknown` for a number that is none of
+/// this version. Owned by the library, never freed.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]

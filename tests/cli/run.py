@@ -1,41 +1,15 @@
 """Tests of the command `airgap`, in a network namespace made for them.
 
     python3 tests/cli/run.py        # as root; AIRGAP names another binary
-
-The whole run moves into a namespace of its own before the first test, and
-refuses to go on in the machine's. The namespace is gone when the run ends.
 """
 
-import os
 import sys
-import unittest
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-# The number of the network namespace that the run began in.
-OUTSIDE = "AIRGAP_TEST_OUTSIDE"
+HERE = Path(__file__).resolve()
+sys.path.insert(0, str(HERE.parents[1]))
 
-
-def main() -> int:
-    here = str(os.stat("/proc/self/ns/net").st_ino)
-    if OUTSIDE not in os.environ:
-        os.environ[OUTSIDE] = here
-        os.execvp("unshare", ["unshare", "--net", sys.executable, str(HERE / "run.py"), *sys.argv[1:]])
-    if os.environ[OUTSIDE] == here:
-        print("this is the machine's own network namespace; unshare(1) did not make another", file=sys.stderr)
-        return 1
-    sys.path.insert(0, str(HERE))
-    names = sys.argv[1:]
-    loader = unittest.defaultTestLoader
-    suite = loader.loadTestsFromNames(names) if names else loader.discover(str(HERE), pattern="test_*.py")
-    result = unittest.TextTestRunner(verbosity=1).run(suite)
-    # A test of several parts is one test, however many of its parts fail.
-    failed = len({getattr(test, "test_case", test).id() for test, _ in result.failures + result.errors})
-    if result.testsRun == 0:
-        failed = 1
-    print(f"{result.testsRun - failed} passed, {failed} failed")
-    return 1 if failed else 0
-
+import namespace  # noqa: E402 (it is found by the line before)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(namespace.run(HERE))

@@ -6,8 +6,10 @@ export CARGO_TARGET_DIR
 AIRGAP = $(CARGO_TARGET_DIR)/release/airgap
 # A virtual environment with the tools that build and check the Python package.
 PYTHON = $(CARGO_TARGET_DIR)/python
+# Another with Ansible.
+ANSIBLE = $(CARGO_TARGET_DIR)/ansible/tools
 
-.PHONY: build install wheel demo test lint unit header cli capi python lab bench test-debian12 packages packages-build clean
+.PHONY: build install wheel demo test lint unit header cli capi python collection ansible lab bench test-debian12 packages packages-build clean
 
 build: packages-build
 	cargo build --release --locked
@@ -31,6 +33,12 @@ $(PYTHON): airgap-py/tools.txt
 	$@/bin/pip install -q -r airgap-py/tools.txt
 	touch $@
 
+$(ANSIBLE): tests/ansible/tools.txt
+	scripts/packages python3-venv
+	python3 -m venv --clear $@
+	$@/bin/pip install -q -r tests/ansible/tools.txt
+	touch $@
+
 # maturin edits the library that it finds there, so that a second time would
 # begin with what the first left.
 wheel: packages-build $(PYTHON)
@@ -40,7 +48,7 @@ wheel: packages-build $(PYTHON)
 demo: packages build
 	python3 tests/lab/demo.py --airgap $(AIRGAP)
 
-test: packages lint unit build cli capi python lab
+test: packages lint unit build cli capi python ansible lab
 
 lint: packages-build
 	cargo fmt --all --check
@@ -67,6 +75,15 @@ python: packages wheel
 	cd airgap-py && $(PYTHON)/bin/mypy --no-incremental python/airgap
 	cd airgap-py && $(PYTHON)/bin/stubtest airgap
 	$(PYTHON)/bin/python airgap-py/tests/run.py
+
+# The archive of the Ansible collection, for `ansible-galaxy collection install`.
+collection: $(ANSIBLE)
+	$(ANSIBLE)/bin/ansible-galaxy collection build --force ansible --output-path $(CARGO_TARGET_DIR)/ansible/archive
+
+# The collection from its archive: Ansible's own checks, and real plays.
+ansible: packages wheel $(ANSIBLE)
+	$(ANSIBLE)/bin/python tests/ansible/sanity.py
+	$(ANSIBLE)/bin/python tests/ansible/run.py
 
 lab: packages build
 	python3 tests/lab/run.py --airgap $(AIRGAP) --variant all

@@ -99,7 +99,7 @@ impl Part {
                     kind: *kind,
                     opening: in_words(set, element),
                     was: None,
-                    origin: origins.get(origin).copied(),
+                    origin: origins.get(origin),
                 }))
             }
         }
@@ -187,7 +187,7 @@ pub(crate) fn changes(target: &RuleGraph, live: &RuleGraph) -> Changes {
             },
             opening: text.clone(),
             was: was.cloned(),
-            origin: target.origins.get(*origin).copied(),
+            origin: target.origins.get(*origin),
         }));
     }
     for text in removed.into_values().flatten() {

@@ -103,8 +103,7 @@ impl Surroundings {
     fn resolve_names(&mut self, policy: &Policy, unresolved: &mut Vec<Unresolved>) {
         let allow = policy
             .allow
-            .iter()
-            .enumerate()
+            .listed()
             .map(|(i, a)| (Section::Allow, i, &a.to, a.place));
         let admit = policy
             .admit
@@ -138,7 +137,7 @@ impl Surroundings {
     }
 
     fn resolve_users(&mut self, policy: &Policy, unresolved: &mut Vec<Unresolved>) {
-        for (index, allow) in policy.allow.iter().enumerate() {
+        for (index, allow) in policy.allow.listed() {
             let Some(User::Name(name)) = &allow.user else {
                 continue;
             };

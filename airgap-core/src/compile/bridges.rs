@@ -34,7 +34,7 @@ impl<'a> Compiler<'a> {
             )
         });
         all.into_iter()
-            .map(|(index, b)| (b, self.origin(Section::Bridge, index, b.place)))
+            .map(|(index, b)| (b, OriginId::new(Section::Bridge, index)))
             .collect()
     }
 

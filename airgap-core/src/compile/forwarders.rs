@@ -80,7 +80,7 @@ impl Compiler<'_> {
             snat: nat("nat-postrouting", Hook::Postrouting, PRIORITY_SNAT),
         };
         for (index, forwarder) in self.policy.forward.iter().enumerate() {
-            let origin = self.origin(Section::Forward, index, forwarder.place);
+            let origin = OriginId::new(Section::Forward, index);
             self.forwarder(forwarder, origin, &mut chains, table);
         }
         hooks.routed.say(when(vec![original()], OPENED));

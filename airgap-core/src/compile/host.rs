@@ -16,7 +16,7 @@ use crate::docker::DockerResolver;
 use crate::graph::{
     Chain, Cmp, CtKey, MetaKey, OriginId, PayloadBase, Rule, Section, Selector, Statement, Table,
 };
-use crate::policy::{BridgeName, Dhcp, Place, Proto, Resolvers, User};
+use crate::policy::{Allow, BridgeName, Dhcp, Proto, Resolvers, User};
 
 const DNS: u16 = 53;
 
@@ -53,8 +53,28 @@ impl Compiler<'_> {
     fn allow(&mut self, hooks: &mut Hooks, table: &mut Table) {
         let mut groups: BTreeMap<(Option<u32>, Proto), Services> = BTreeMap::new();
         self.resolvers(&mut groups);
-        for (index, pair) in self.policy.allow.iter().enumerate() {
-            let origin = self.origin(Section::Allow, index, pair.place);
+        let policy = self.policy;
+        for proto in [Proto::Tcp, Proto::Udp] {
+            let exact = policy.allow.entries().enumerate();
+            let mut exact = exact.filter_map(|(index, entry)| match entry {
+                Allow::Exact(pair) if pair.proto == proto => Some((index, pair)),
+                _ => None,
+            });
+            let mut next = exact.next();
+            if next.is_none() {
+                continue;
+            }
+            let services = groups
+                .entry((None, proto))
+                .or_insert_with(|| allow_services(None, proto));
+            while let Some((index, pair)) = next {
+                let origin = OriginId::new(Section::Allow, index);
+                services.add_exact(pair.address, pair.port, origin);
+                next = exact.next();
+            }
+        }
+        for (index, pair) in policy.allow.listed() {
+            let origin = OriginId::new(Section::Allow, index);
             let uid = match &pair.user {
                 None => None,
                 Some(User::Uid(uid)) => Some(*uid),
@@ -104,7 +124,7 @@ impl Compiler<'_> {
             Resolvers::System => &self.surroundings.resolvers,
             Resolvers::Servers(servers) => servers,
         };
-        let origin = self.origin(Section::Host, 0, Place::default());
+        let origin = OriginId::new(Section::Host, 0);
         for proto in [Proto::Tcp, Proto::Udp] {
             let services = groups
                 .entry((None, proto))
@@ -146,7 +166,7 @@ impl Compiler<'_> {
             if admit.via.is_some() {
                 continue;
             }
-            let origin = self.origin(Section::Admit, index, admit.place);
+            let origin = OriginId::new(Section::Admit, index);
             for range in self.ranges(&admit.from, origin) {
                 let Some(proto) = admit.proto.transport() else {
                     ping.add(range, origin);
@@ -198,7 +218,7 @@ impl Compiler<'_> {
             let (Some(via), Some(proto)) = (&admit.via, admit.proto.transport()) else {
                 continue;
             };
-            let origin = self.origin(Section::Admit, index, admit.place);
+            let origin = OriginId::new(Section::Admit, index);
             let services = groups.entry((via, proto)).or_insert_with(|| {
                 Services::new(
                     format!("via-{}-{proto}", identifier(via.as_str())),
@@ -298,7 +318,7 @@ impl Compiler<'_> {
             Dhcp::On => [].as_slice(),
             Dhcp::Servers(servers) => servers.as_slice(),
         };
-        let origin = self.origin(Section::Host, 0, Place::default());
+        let origin = OriginId::new(Section::Host, 0);
         let broadcast = host_network(IpAddr::V4(Ipv4Addr::BROADCAST));
         let all_servers = host_network(IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 1, 2)));
         let message = |ip, way, source, destination, comment: &str| DhcpMessage {

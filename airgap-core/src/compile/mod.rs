@@ -25,10 +25,10 @@ use self::matches::{
 use self::services::AddressRange;
 use crate::error::{Error, Unresolved};
 use crate::graph::{
-    BaseChain, Chain, ChainPolicy, ChainType, DataType, Elements, Family, Hook, MetaKey, Origin,
-    OriginId, Origins, Rule, RuleGraph, Section, Selector, Set, Statement, Table,
+    BaseChain, Chain, ChainPolicy, ChainType, DataType, Elements, Family, Hook, MetaKey, OriginId,
+    Origins, Rule, RuleGraph, Selector, Set, Statement, Table,
 };
-use crate::policy::{Address, Place, Policy};
+use crate::policy::{Address, Policy};
 use crate::surroundings::Surroundings;
 
 /// The chain that decides about what is forwarded.
@@ -163,17 +163,9 @@ impl<'a> Compiler<'a> {
         Self {
             policy,
             surroundings,
-            origins: Origins::default(),
+            origins: Origins::of(policy),
             unresolved: Vec::new(),
         }
-    }
-
-    fn origin(&mut self, section: Section, index: usize, place: Place) -> OriginId {
-        self.origins.add(Origin {
-            section,
-            index: u32::try_from(index).unwrap_or(u32::MAX),
-            place,
-        })
     }
 
     /// The addresses that an entry of the policy means.
@@ -198,10 +190,7 @@ impl<'a> Compiler<'a> {
     /// Notes something that the policy names and the surroundings lack.
     fn lacks(&mut self, message: String, origin: OriginId) {
         if let Some(origin) = self.origins.get(origin) {
-            self.unresolved.push(Unresolved {
-                message,
-                origin: *origin,
-            });
+            self.unresolved.push(Unresolved { message, origin });
         }
     }
 

@@ -14,7 +14,7 @@ use super::matches::{
     flow_protocol, flow_source, frame_of, in_set, ip_version, l4proto, octets, port_in,
     protocol_number, source_address,
 };
-use crate::graph::{DataType, Elements, OriginId, Set, Statement, Table};
+use crate::graph::{DataType, Elements, Key, OriginId, Set, Statement, Table};
 use crate::policy::{PortRange, Proto};
 
 /// Addresses from the first to the last, both included, of one IP version.
@@ -90,13 +90,18 @@ impl Services {
             let ranges = self.ranges.entry(key).or_default();
             return ranges.push((addresses, origin));
         }
-        match addresses.first {
+        self.add_exact(addresses.first, ports.first, origin);
+    }
+
+    /// Adds a service of one address and one port.
+    pub fn add_exact(&mut self, address: IpAddr, port: u16, origin: OriginId) {
+        match address {
             IpAddr::V4(address) => {
-                let key = pair_key(&address.octets(), ports.first);
+                let key = pair_key(&address.octets(), port);
                 self.exact_v4.push((key, origin));
             }
             IpAddr::V6(address) => {
-                let key = pair_key(&address.octets(), ports.first);
+                let key = pair_key(&address.octets(), port);
                 self.exact_v6.push((key, origin));
             }
         }
@@ -407,10 +412,10 @@ fn pair_key<const A: usize, const N: usize>(address: &[u8; A], port: u16) -> [u8
     key
 }
 
-/// The elements of a set of pairs, and the origin of its rule: that of the
-/// first pair.
-fn pairs<const N: usize>(items: &mut Vec<([u8; N], OriginId)>) -> (OriginId, Elements) {
-    let origin = items.first().map(|(_, origin)| *origin);
+/// The elements of a set of pairs, and the origin of its rule: the first.
+fn pairs<K: Key>(items: &mut Vec<(K, OriginId)>) -> (OriginId, Elements) {
+    let origins = items.iter().map(|(_, origin)| *origin);
+    let origin = origins.min_by_key(|origin| origin.number());
     (
         origin.unwrap_or_default(),
         Elements::of_keys(std::mem::take(items)),

@@ -13,10 +13,10 @@ use super::matches::{
 use super::services::{Addresses, Services, View};
 use super::{Compiler, identifier, single};
 use crate::graph::{
-    BaseChain, Chain, ChainPolicy, ChainType, Cmp, Exthdr, Family, Hook, PayloadBase, Rule,
-    Section, Selector, Statement, Table,
+    BaseChain, Chain, ChainPolicy, ChainType, Cmp, Exthdr, Family, Hook, OriginId, PayloadBase,
+    Rule, Section, Selector, Statement, Table,
 };
-use crate::policy::{Place, Proto, Resolvers};
+use crate::policy::{Proto, Resolvers};
 
 /// The chain that every device's chain goes on in.
 const EGRESS: &str = "egress";
@@ -125,7 +125,7 @@ impl Compiler<'_> {
         }
         for (index, admit) in self.policy.admit.iter().enumerate() {
             if admit.proto.transport().is_none() {
-                let origin = self.origin(Section::Admit, index, admit.place);
+                let origin = OriginId::new(Section::Admit, index);
                 self.ranges(&admit.from, origin)
                     .into_iter()
                     .for_each(|range| pinged.add(range, origin));
@@ -192,7 +192,7 @@ impl Compiler<'_> {
     ) -> Vec<(
         Vec<super::AddressRange>,
         Vec<crate::policy::PortRange>,
-        crate::graph::OriginId,
+        OriginId,
     )> {
         let mut openings = Vec::new();
         match kind {
@@ -204,7 +204,7 @@ impl Compiler<'_> {
                     .enumerate()
                     .filter(|(_, p)| p.proto == proto)
                 {
-                    let origin = self.origin(Section::Allow, index, pair.place);
+                    let origin = OriginId::new(Section::Allow, index);
                     openings.push((self.ranges(&pair.to, origin), pair.port.clone(), origin));
                 }
             }
@@ -214,7 +214,7 @@ impl Compiler<'_> {
                     Resolvers::System => &self.surroundings.resolvers,
                     Resolvers::Servers(servers) => servers,
                 };
-                let origin = self.origin(Section::Host, 0, Place::default());
+                let origin = OriginId::new(Section::Host, 0);
                 openings.push((
                     servers.iter().map(|s| single(*s)).collect(),
                     vec![53.into()],
@@ -229,14 +229,14 @@ impl Compiler<'_> {
                     .enumerate()
                     .filter(|(_, f)| f.proto == proto)
                 {
-                    let origin = self.origin(Section::Forward, index, f.place);
+                    let origin = OriginId::new(Section::Forward, index);
                     openings.push((self.ranges(&f.to, origin), f.port.clone(), origin));
                 }
             }
             PortsOf::Admits => {
                 let admits = self.policy.admit.iter().enumerate();
                 for (index, a) in admits.filter(|(_, a)| a.proto.transport() == Some(proto)) {
-                    let origin = self.origin(Section::Admit, index, a.place);
+                    let origin = OriginId::new(Section::Admit, index);
                     openings.push((self.ranges(&a.from, origin), a.port.clone(), origin));
                 }
             }

@@ -14,11 +14,10 @@ mod statement;
 mod text;
 
 use std::fmt;
-use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::policy::Place;
+use crate::policy::{Place, Policy};
 
 pub(crate) use text::rule_text;
 
@@ -26,6 +25,7 @@ pub use data::{DataType, field_width};
 pub use foreign::{
     Foreign, Operand, Settable, Translation, TranslationKind, address_of, is_mere_condition,
 };
+pub(crate) use set::Key;
 pub use set::{Data, Elements, Set};
 pub(crate) use statement::ExthdrNumbers;
 pub use statement::{
@@ -75,8 +75,8 @@ impl RuleGraph {
 
 /// The items of a policy that a graph came from. All are equal to each other:
 /// where a rule was written does not change what it does. Copies share them.
-#[derive(Debug, Clone, Default)]
-pub struct Origins(Arc<Vec<Origin>>);
+#[derive(Clone, Default)]
+pub struct Origins(Option<Policy>);
 
 impl PartialEq for Origins {
     fn eq(&self, _: &Self) -> bool {
@@ -85,17 +85,37 @@ impl PartialEq for Origins {
 }
 impl Eq for Origins {}
 
+impl fmt::Debug for Origins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let source = self.0.as_ref().map(|policy| policy.source().name());
+        f.debug_tuple("Origins").field(&source).finish()
+    }
+}
+
 impl Origins {
-    /// Adds an origin and answers its number.
-    pub(crate) fn add(&mut self, origin: Origin) -> OriginId {
-        Arc::make_mut(&mut self.0).push(origin);
-        OriginId(u32::try_from(self.0.len()).unwrap_or(u32::MAX))
+    /// The items of this policy.
+    pub(crate) fn of(policy: &Policy) -> Self {
+        Self(Some(policy.clone()))
     }
 
     /// The origin of this number, if the graph came from a policy.
     #[must_use]
-    pub fn get(&self, id: OriginId) -> Option<&Origin> {
-        self.0.get(usize::try_from(id.0).ok()?.checked_sub(1)?)
+    pub fn get(&self, id: OriginId) -> Option<Origin> {
+        let policy = self.0.as_ref()?;
+        let (section, index) = id.item()?;
+        let number = usize::try_from(index).ok()?;
+        let place = match section {
+            Section::Host => Place::default(),
+            Section::Allow => policy.allow.get(number)?.place(),
+            Section::Admit => policy.admit.get(number)?.place,
+            Section::Bridge => policy.bridge.get(number)?.place,
+            Section::Forward => policy.forward.get(number)?.place,
+        };
+        Some(Origin {
+            section,
+            index,
+            place,
+        })
     }
 }
 
@@ -152,10 +172,43 @@ pub enum Section {
     Forward,
 }
 
-/// The number of an origin in its graph; the default means 'none', for rules
-/// that every air gap has.
+/// An item of the graph's policy; the default means 'none', for rules that
+/// every air gap has.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OriginId(u32);
+
+impl OriginId {
+    /// The bits that tell the item of a section; those above tell the section.
+    const INDEX_BITS: u32 = 29;
+
+    /// Entry `index` of a section; past half a milliard, which no text of a
+    /// policy holds, none.
+    pub(crate) fn new(section: Section, index: usize) -> Self {
+        match u32::try_from(index) {
+            Ok(index) if index < 1 << Self::INDEX_BITS => {
+                Self((section as u32 + 1) << Self::INDEX_BITS | index)
+            }
+            _ => Self::default(),
+        }
+    }
+
+    /// A number that is higher for a later item.
+    pub(crate) fn number(self) -> u32 {
+        self.0
+    }
+
+    fn item(self) -> Option<(Section, u32)> {
+        let section = match self.0 >> Self::INDEX_BITS {
+            1 => Section::Host,
+            2 => Section::Allow,
+            3 => Section::Admit,
+            4 => Section::Bridge,
+            5 => Section::Forward,
+            _ => return None,
+        };
+        Some((section, self.0 & ((1 << Self::INDEX_BITS) - 1)))
+    }
+}
 
 impl PartialEq for OriginId {
     fn eq(&self, _: &Self) -> bool {

@@ -138,6 +138,46 @@ pub enum Data {
     Verdict(Verdict),
 }
 
+/// An element of a width that many have.
+pub(crate) trait Key: Copy + PartialEq + AsRef<[u8]> {
+    /// Numbers in the order of the bytes.
+    type Order: Ord;
+
+    /// The bytes as numbers.
+    fn order(&self) -> Self::Order;
+}
+
+/// An IPv4 address and a port, or two IPv4 addresses.
+impl Key for [u8; 8] {
+    type Order = u64;
+
+    fn order(&self) -> u64 {
+        u64::from_be_bytes(*self)
+    }
+}
+
+/// An IPv6 address and a port.
+impl Key for [u8; 20] {
+    type Order = (u32, u128);
+
+    fn order(&self) -> (u32, u128) {
+        let [a, b, c, d, rest @ ..] = *self;
+        (u32::from_be_bytes([a, b, c, d]), u128::from_be_bytes(rest))
+    }
+}
+
+/// Two IPv6 addresses.
+impl Key for [u8; 32] {
+    type Order = Option<[u128; 2]>;
+
+    fn order(&self) -> Option<[u128; 2]> {
+        let (halves, _) = self.as_chunks::<16>();
+        halves
+            .first_chunk::<2>()
+            .map(|halves| halves.map(u128::from_be_bytes))
+    }
+}
+
 impl PartialEq for Elements {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.packed, &other.packed) || self.packed == other.packed
@@ -155,18 +195,21 @@ impl Elements {
     }
 
     /// The same for elements of a width that is known when this is compiled,
-    /// which is faster.
-    pub(crate) fn of_keys<const N: usize>(mut items: Vec<([u8; N], OriginId)>) -> Self {
-        items.sort_by_key(|item| item.0);
+    /// which is faster. Of duplicates that of the first origin stays.
+    pub(crate) fn of_keys<K: Key>(mut items: Vec<(K, OriginId)>) -> Self {
+        items.sort_unstable_by_key(|(key, origin)| (key.order(), origin.number()));
         items.dedup_by(|later, first| later.0 == first.0);
         let count = items.len();
-        Self::ordered(N, count, items)
+        Self::ordered(size_of::<K>(), count, items)
     }
 
     /// The same for elements that lie one behind the other and came from no
     /// policy.
     pub(crate) fn of_bytes(stride: usize, bytes: &[u8]) -> Self {
-        fn keys<const N: usize>(bytes: &[u8]) -> Elements {
+        fn keys<const N: usize>(bytes: &[u8]) -> Elements
+        where
+            [u8; N]: Key,
+        {
             let keys = bytes.as_chunks::<N>().0.iter();
             Elements::of_keys(keys.map(|key| (*key, OriginId::default())).collect())
         }

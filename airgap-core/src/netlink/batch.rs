@@ -7,8 +7,9 @@ use nftnl::nftnl_sys::{self as sys, libc};
 use nftnl::{FinalizedBatch, MsgType, ProtoFamily};
 
 use super::attr::Writer;
+use super::elements::ElementWriter;
 use super::encode::{c_string, encode};
-use super::ffi::{MESSAGE_MAX, RawMessage, RuleMessage};
+use super::ffi::{RawMessage, RuleMessage};
 use crate::graph::{
     Chain, ChainPolicy, Elements, Family, OriginId, Rule, Set, TABLE_NAME, Table, rule_text,
 };
@@ -82,7 +83,7 @@ pub(crate) struct Batch {
 const PAGE_SIZE: u32 = 1 << 20;
 /// The header of a message, and that with `struct nfgenmsg` behind it.
 const HEADER: usize = 16;
-const FAMILY_HEADER: usize = 20;
+pub(super) const FAMILY_HEADER: usize = 20;
 /// The sequence number of the first operation's message.
 const FIRST_SEQUENCE: u32 = 1;
 /// `NFNL_BATCH_GENID`
@@ -309,80 +310,16 @@ impl Encoder {
         );
     }
 
-    /// Writes elements straight into attributes: libnftnl's objects would cost
-    /// ten times the memory of the keys.
     fn elements(&mut self, kind: i32, flags: u16, family: Family, set: &Set, elements: &Elements) {
-        let mut head = Writer::default();
-        head.text(attr::ELEM_LIST_TABLE, TABLE_NAME)
-            .text(attr::ELEM_LIST_SET, &set.name);
-        let room = MESSAGE_MAX - FAMILY_HEADER - 2 * ELEMENT_MAX;
+        let mut writer = ElementWriter::new(set);
         let mut items = elements.iter().map(|(element, _)| element).peekable();
         let mut sent = 0;
-        let mut message = Writer(Vec::with_capacity(MESSAGE_MAX));
         while items.peek().is_some() {
-            message.0.clone_from(&head.0);
             let first = sent;
-            message.nest(attr::ELEM_LIST_ELEMENTS, |list| {
-                while let Some(element) = items.next_if(|_| list.0.len() < room) {
-                    write_element(set, element, list);
-                    sent += 1;
-                }
-            });
-            self.add(kind, flags, family, &message.0, first);
+            sent += writer.fill(&mut items);
+            self.add(kind, flags, family, writer.attributes(), first);
         }
     }
-}
-
-/// More than the longest element takes, both its ends included.
-const ELEMENT_MAX: usize = 256;
-
-fn write_element(set: &Set, element: &[u8], list: &mut Writer) {
-    let (first, last) = element
-        .split_at_checked(set.key_width())
-        .unwrap_or((element, &[]));
-    // A register holds a value that is shorter than 4 bytes without padding
-    // when it is the whole key.
-    let exact = |key| match set.key.as_slice() {
-        [one] => <[u8]>::get(key, ..one.width()).unwrap_or_default(),
-        _ => key,
-    };
-    let key = |w: &mut Writer, kind: u16, key: &[u8]| {
-        w.nest(kind, |w| {
-            w.bytes(attr::DATA_VALUE, key);
-        });
-    };
-    list.nest(attr::LIST_ELEM, |w| {
-        key(w, attr::ELEM_KEY, exact(first));
-        if set.interval && set.is_concatenation() {
-            key(w, attr::ELEM_KEY_END, last);
-        }
-    });
-    if set.interval && !set.is_concatenation() {
-        // The kernel takes the end of a range as the first value behind it; a
-        // range up to the highest value has none.
-        if let Some(end) = successor(exact(last)) {
-            list.nest(attr::LIST_ELEM, |w| {
-                key(w, attr::ELEM_KEY, &end);
-                w.be32(attr::ELEM_FLAGS, ELEM_INTERVAL_END);
-            });
-        }
-    }
-}
-
-/// `NFT_SET_ELEM_INTERVAL_END`
-pub(super) const ELEM_INTERVAL_END: u32 = 1;
-
-/// The number behind this one, both in network byte order.
-fn successor(number: &[u8]) -> Option<Vec<u8>> {
-    let mut next = number.to_vec();
-    for byte in next.iter_mut().rev() {
-        let (sum, carry) = byte.overflowing_add(1);
-        *byte = sum;
-        if !carry {
-            return Some(next);
-        }
-    }
-    None
 }
 
 fn write_set(set: &Set, w: &mut Writer) {
@@ -484,22 +421,6 @@ fn proto_family(family: Family) -> ProtoFamily {
         Family::Bridge => ProtoFamily::Bridge,
         Family::Ip6 => ProtoFamily::Ipv6,
     }
-}
-
-/// The first element of those that an operation adds or deletes whose bytes
-/// lie at this offset of a message, as its number among the message's.
-pub(super) fn element_at(set: &Set, offset: usize) -> usize {
-    let mut head = Writer::default();
-    head.text(attr::ELEM_LIST_TABLE, TABLE_NAME)
-        .text(attr::ELEM_LIST_SET, &set.name);
-    let mut one = Writer::default();
-    let stride = if set.interval {
-        2 * set.key_width()
-    } else {
-        set.key_width()
-    };
-    write_element(set, &vec![0; stride], &mut one);
-    offset.saturating_sub(FAMILY_HEADER + head.0.len() + 4) / one.0.len().max(1)
 }
 
 impl Operation<'_> {

@@ -3,7 +3,8 @@
 //! out, and then differs from what was meant.
 
 use super::attr::Attributes;
-use super::batch::{ELEM_INTERVAL_END, SET_CONCAT, SET_INTERVAL, attr, udata};
+use super::batch::{SET_CONCAT, SET_INTERVAL, attr, udata};
+use super::elements::ELEM_INTERVAL_END;
 use super::raise;
 use crate::graph::{
     BaseChain, Chain, ChainPolicy, ChainType, Data, DataType, Elements, Family, Handle, Hook,

@@ -4,6 +4,7 @@
 mod attr;
 mod batch;
 mod decode;
+mod elements;
 mod encode;
 mod fake;
 mod ffi;

@@ -7,8 +7,9 @@ use mnl::Bus;
 use nftnl::nftnl_sys::libc;
 
 use super::attr::{Attributes, Writer};
-use super::batch::{Batch, Operation, attr, element_at};
+use super::batch::{Batch, Operation, attr};
 use super::decode::{self, ElementCollector};
+use super::elements::element_at;
 use super::wire::Wire;
 use crate::error::{Error, KernelError};
 use crate::graph::{Family, Origins, RuleGraph, Set, TABLE_NAME, Table};
@@ -438,7 +439,7 @@ fn explain(
         if let (Some(set), Some(offset)) = (operation.set(), error.offset) {
             element += element_at(set, usize::try_from(offset).unwrap_or(usize::MAX));
         }
-        kernel_error.origin = origins.get(operation.origin(element)).copied();
+        kernel_error.origin = origins.get(operation.origin(element));
     }
     kernel_error
 }

@@ -12,7 +12,7 @@ use super::node::Node;
 use super::render::{Style, render};
 use super::report::Report;
 use super::source::{Source, Span};
-use super::{json_reader, json_writer, reader, toml_reader, warn};
+use super::{json_reader, reader, toml_reader, warn};
 
 /// A policy of a million openings has a tenth of it. The bound keeps a device
 /// or a wrong file from filling the memory.
@@ -135,11 +135,12 @@ impl Policy {
         warn::warnings(self)
     }
 
-    /// The policy as JSON: the form that [`Policy::hash`] is taken of, and that
-    /// [`Policy::from_json`] reads back as the same policy.
+    /// The policy as JSON, which [`Policy::from_json`] reads back as the same
+    /// policy.
     #[must_use]
     pub fn to_json(&self) -> String {
-        json_writer::json(self)
+        // The types serialise to objects with text keys, which does not fail.
+        serde_json::to_string(self).unwrap_or_default()
     }
 
     /// A message about the opening that was written at `place`.
@@ -176,7 +177,9 @@ impl Policy {
         let found = |key: &str, index: Option<usize>| index.map(|index| format!("{key}[{index}]"));
         found(
             "allow",
-            self.allow.iter().position(|opening| opening.place == place),
+            self.allow
+                .entries()
+                .position(|opening| opening.place() == place),
         )
         .or_else(|| {
             found(

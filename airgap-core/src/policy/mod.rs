@@ -7,11 +7,12 @@
 //! [`Policy::warnings`].
 
 mod address;
+mod allow;
 mod diagnostic;
 mod fault;
 mod forwarder;
+mod hash;
 mod json_reader;
-mod json_writer;
 mod load;
 mod model;
 pub mod node;
@@ -30,6 +31,7 @@ mod warn;
 #[cfg(test)]
 mod tests;
 
+pub use allow::{Allow, AllowPairs, ExactPair};
 pub use diagnostic::{Diagnostic, PolicyError, Related, Severity};
 pub use model::{
     Address, Admit, AdmitProto, AllowPair, BridgeExemption, BridgeName, ContainerSource, Dhcp,

@@ -14,7 +14,8 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
-use super::json_writer;
+use super::allow::AllowPairs;
+use super::hash;
 use super::schema::{self, OneOrMore};
 use super::source::Source;
 
@@ -52,12 +53,11 @@ impl Policy {
         &self.0.source
     }
 
-    /// SHA-256 of [`Policy::to_json`] in lowercase hex. Policies that say the
-    /// same in the same order have the same hash, whatever their form and
-    /// layout.
+    /// SHA-256 of what it says, in lowercase hex. Policies that say the same in
+    /// the same order have the same hash, whatever their form and layout.
     #[must_use]
     pub fn hash(&self) -> &str {
-        self.0.hash.get_or_init(|| json_writer::hash(self))
+        self.0.hash.get_or_init(|| hash::hash(self))
     }
 }
 
@@ -95,9 +95,9 @@ pub struct Openings {
     #[schemars(default)]
     pub host: HostNeeds,
     /// Flows that the host may open.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(default)]
-    pub allow: Vec<AllowPair>,
+    #[serde(skip_serializing_if = "AllowPairs::is_empty")]
+    #[schemars(default, with = "Vec<AllowPair>")]
+    pub allow: AllowPairs,
     /// Flows that others may open to the host.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(default)]

@@ -7,6 +7,9 @@
 //! read the text, and they alone say what it means and what is wrong with it.
 //! What is taken here means the same to them.
 
+mod exact;
+
+use super::allow::ExactPair;
 use super::load::Form;
 use super::model::Place;
 use super::node::{Entry, Node, Value};
@@ -38,6 +41,9 @@ impl Section {
 /// Takes the tables of a text in their order, and says `None` to end.
 pub(super) trait Tables {
     fn table(&mut self, section: Section, table: &Node<'_>, place: Place) -> Option<()>;
+
+    /// Takes an allow pair that is no more than one address and one port.
+    fn exact(&mut self, pair: ExactPair);
 }
 
 /// Reads all of `text`.
@@ -80,6 +86,7 @@ fn hand_over<'t>(
 }
 
 /// A place in a text and the line and column that it has.
+#[derive(Clone)]
 struct Cursor<'t> {
     text: &'t str,
     at: usize,
@@ -226,22 +233,35 @@ impl<'t> Cursor<'t> {
 
 fn toml(cursor: &mut Cursor<'_>, tables: &mut impl Tables) -> Option<()> {
     let mut entries = Vec::with_capacity(KEYS_MAX);
-    let (mut section, mut place) = (Section::Root, cursor.place());
+    // The table whose keys are being read.
+    let mut table = Some((Section::Root, cursor.place()));
     let mut host_was = false;
     cursor.space(Form::Toml)?;
     loop {
         match cursor.peek() {
             b'[' => {
-                entries = hand_over(tables, section, entries, place)?;
-                place = cursor.place();
-                section = header(cursor)?;
+                if let Some((section, place)) = table.take() {
+                    entries = hand_over(tables, section, entries, place)?;
+                }
+                let place = cursor.place();
+                let section = header(cursor)?;
                 if section == Section::Host {
                     (!host_was).then_some(())?;
                     host_was = true;
                 }
+                if section == Section::Allow
+                    && let Some(pair) = exact::pair(cursor, Form::Toml, place)
+                {
+                    tables.exact(pair);
+                    continue;
+                }
+                table = Some((section, place));
             }
             _ if cursor.is_at_end() => {
-                return hand_over(tables, section, entries, place).map(|_| ());
+                if let Some((section, place)) = table {
+                    hand_over(tables, section, entries, place)?;
+                }
+                return Some(());
             }
             _ => {
                 let key =
@@ -317,6 +337,12 @@ fn object<'t>(
     room: &mut Vec<Entry<'t>>,
 ) -> Option<()> {
     let place = cursor.place();
+    if section == Section::Allow
+        && let Some(pair) = exact::pair(cursor, Form::Json, place)
+    {
+        tables.exact(pair);
+        return Some(());
+    }
     let mut entries = std::mem::take(room);
     members(cursor, |cursor, key| {
         let value = cursor.value(Form::Json)?;

@@ -5,6 +5,7 @@ use std::collections::hash_map::Entry as Slot;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::allow::{AllowPairs, ExactPair};
 use super::diagnostic::PolicyError;
 use super::fault::Fault;
 use super::forwarder::{Forward, forward};
@@ -67,7 +68,7 @@ struct Parts {
     report: Report,
     version: Option<u32>,
     host: HostNeeds,
-    allow: Vec<AllowPair>,
+    allow: AllowPairs,
     admit: Vec<Admit>,
     bridge: Vec<Opening<Bridge>>,
     forward: Vec<Opening<Forward>>,
@@ -79,7 +80,7 @@ impl Parts {
             report: Report::new(source),
             version: None,
             host: HostNeeds::default(),
-            allow: Vec::new(),
+            allow: AllowPairs::default(),
             admit: Vec::new(),
             bridge: Vec::new(),
             forward: Vec::new(),
@@ -140,6 +141,10 @@ impl Tables for Parts {
         }
         report.is_empty().then_some(())
     }
+
+    fn exact(&mut self, pair: ExactPair) {
+        self.allow.push_exact(pair);
+    }
 }
 
 fn openings(report: &mut Report, root: &Node<'_>) -> Option<Openings> {
@@ -165,7 +170,7 @@ fn openings(report: &mut Report, root: &Node<'_>) -> Option<Openings> {
     Some(Openings {
         version: version?,
         host: host?,
-        allow: models(allow),
+        allow: allow.into_iter().map(|opening| opening.model).collect(),
         admit: models(admit),
         bridge: bridge_models(bridge),
         forward: forward_models(forward),

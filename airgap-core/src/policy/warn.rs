@@ -10,6 +10,9 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
+mod exact;
+
+use super::allow::{Allow, ExactPair};
 use super::diagnostic::{Diagnostic, Related, Severity};
 use super::model::{
     Address, AdmitProto, ContainerSource, Place, Policy, PortRange, Proto, Resolvers, User,
@@ -30,7 +33,15 @@ const NESTING: usize = 256;
 pub(super) fn warnings(policy: &Policy) -> Vec<Diagnostic> {
     let mut warnings = Vec::new();
     let mut pieces = Pieces::default();
-    for (index, allow) in policy.allow.iter().enumerate() {
+    for (index, pair) in exact::that_may_overlap(&policy.allow) {
+        let opening = Opening {
+            list: "allow",
+            index,
+            place: pair.place,
+        };
+        pieces.add_exact(opening, &pair);
+    }
+    for (index, allow) in policy.allow.listed() {
         let opening = Opening {
             list: "allow",
             index,
@@ -297,6 +308,39 @@ impl<'p> Pieces<'p> {
         if self.pieces.len().saturating_add(count) > PIECES {
             return;
         }
+        let (kind, number) = self.number(opening, kind);
+        for address in addresses {
+            let extent = self.spaces.extent(address);
+            self.pieces.extend(ports.iter().map(|ports| Piece {
+                extent,
+                kind,
+                first_port: ports.first,
+                below_last_port: u16::MAX - ports.last,
+                opening: number,
+                reach: (0, 0),
+            }));
+        }
+    }
+
+    fn add_exact(&mut self, opening: Opening, pair: &ExactPair) {
+        if self.pieces.len() >= PIECES {
+            return;
+        }
+        let (kind, opening) = self.number(opening, Kind::Allow(pair.proto, None));
+        let space = if pair.address.is_ipv4() { V4 } else { V6 };
+        let address = number(pair.address);
+        self.pieces.push(Piece {
+            extent: Extent::new(space, address, address),
+            kind,
+            first_port: pair.port,
+            below_last_port: u16::MAX - pair.port,
+            opening,
+            reach: (0, 0),
+        });
+    }
+
+    /// The numbers of a kind and of a new opening.
+    fn number(&mut self, opening: Opening, kind: Kind<'p>) -> (u32, u32) {
         let index = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let kind = match self.kinds.get(&kind) {
             Some(known) => *known,
@@ -309,17 +353,7 @@ impl<'p> Pieces<'p> {
         };
         let number = index(self.openings.len());
         self.openings.push(opening);
-        for address in addresses {
-            let extent = self.spaces.extent(address);
-            self.pieces.extend(ports.iter().map(|ports| Piece {
-                extent,
-                kind,
-                first_port: ports.first,
-                below_last_port: u16::MAX - ports.last,
-                opening: number,
-                reach: (0, 0),
-            }));
-        }
+        (kind, number)
     }
 
     fn judge(mut self, warnings: &mut Vec<Diagnostic>, policy: &Policy) {
@@ -549,29 +583,35 @@ fn resolvers(warnings: &mut Vec<Diagnostic>, policy: &Policy) {
         return;
     };
     let servers: HashSet<_> = servers.iter().copied().collect();
-    for (index, allow) in policy.allow.iter().enumerate() {
-        if !allow
-            .port
-            .iter()
-            .any(|ports| ports.first <= DNS && DNS <= ports.last)
-        {
-            continue;
+    let mut warn = |index: usize, place: Place, position: usize, address: IpAddr| {
+        if !servers.contains(&address) {
+            return;
         }
-        let opening = Opening {
-            list: "allow",
-            index,
-            place: allow.place,
-        };
-        for (position, address) in allow.to.iter().enumerate() {
-            let Address::Net(net) = address else { continue };
-            if net.prefix_len() != net.max_prefix_len() || !servers.contains(&net.addr()) {
-                continue;
+        let list = "allow";
+        let opening = Opening { list, index, place };
+        let path = format!("{}.to[{position}]", opening.path());
+        let message = format!(
+            "an allow pair for a resolver: `{address}` stands in `host.resolvers`, and its port 53 is open"
+        );
+        warnings.push(opening.warning(policy, path, message, "opens port 53 a second time"));
+    };
+    for (index, allow) in policy.allow.entries().enumerate() {
+        match allow {
+            Allow::Exact(pair) if pair.port == DNS => warn(index, pair.place, 0, pair.address),
+            Allow::Exact(_) => {}
+            Allow::Listed(allow) => {
+                let dns = |ports: &PortRange| ports.first <= DNS && DNS <= ports.last;
+                if !allow.port.iter().any(dns) {
+                    continue;
+                }
+                for (position, address) in allow.to.iter().enumerate() {
+                    if let Address::Net(net) = address
+                        && net.prefix_len() == net.max_prefix_len()
+                    {
+                        warn(index, allow.place, position, net.addr());
+                    }
+                }
             }
-            let path = format!("{}.to[{position}]", opening.path());
-            let message = format!(
-                "an allow pair for a resolver: `{address}` stands in `host.resolvers`, and its port 53 is open"
-            );
-            warnings.push(opening.warning(policy, path, message, "opens port 53 a second time"));
         }
     }
 }

@@ -4,7 +4,8 @@ use nftnl::nftnl_sys::libc;
 
 use super::ruleset::{Ruleset, Table};
 use crate::netlink::attr::{Attributes, Writer};
-use crate::netlink::batch::{ELEM_INTERVAL_END, SET_INTERVAL, attr};
+use crate::netlink::batch::{SET_INTERVAL, attr};
+use crate::netlink::elements::ELEM_INTERVAL_END;
 use crate::netlink::route::Device;
 
 /// The longest datagram of a dump, as the kernel's.

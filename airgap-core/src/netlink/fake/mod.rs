@@ -49,6 +49,7 @@ struct State {
     devices: Vec<Device>,
     refusals: VecDeque<i32>,
     panics: bool,
+    last_batch: Vec<u8>,
 }
 
 impl Drop for Shared {
@@ -114,6 +115,14 @@ impl FakeKernel {
     pub fn touch(&self) {
         let mut state = self.state();
         state.ruleset.generation = state.ruleset.generation.wrapping_add(1);
+    }
+
+    /// The bytes of the last batch that was sent, carried out or refused;
+    /// empty before the first. The messages are those of netlink(7), and hold
+    /// for a real kernel too.
+    #[must_use]
+    pub fn last_batch(&self) -> Vec<u8> {
+        self.state().last_batch.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -205,6 +214,9 @@ impl State {
         };
         let header = bytes.get(..16).unwrap_or_default();
         let begins = i32::from(first.kind) == BATCH_BEGIN;
+        if begins {
+            self.last_batch = bytes.to_vec();
+        }
         match self.refusals.front() {
             // The kernel's answer to an operation is for a batch to hear.
             Some(errno) if begins || *errno == libc::EPERM => {

@@ -10,7 +10,8 @@ use nftnl::nftnl_sys::libc::{
 };
 
 use crate::netlink::attr::Attributes;
-use crate::netlink::batch::{ELEM_INTERVAL_END, SET_CONCAT, SET_INTERVAL, attr};
+use crate::netlink::batch::{SET_CONCAT, SET_INTERVAL, attr};
+use crate::netlink::elements::ELEM_INTERVAL_END;
 
 /// An error number, or nothing.
 pub(super) type Answer = Result<(), i32>;

@@ -36,10 +36,18 @@ fn compare(text: &str, form: Form) -> bool {
     true
 }
 
+/// Pairs of one address and one port, which have a shorter way of their own.
+const PAIRS: &str = "version = 1\n[[allow]]\nto = \"192.0.2.1\"\nport = 443\n\n[[allow]]\nport=[53]\nproto = \"udp\"\nto = [\"2001:db8::1\"]\n\
+    [[allow]]\nport = 1\nto=\"10.0.0.9\"\nproto = \"tcp\"\n[host]\n[[allow]]\nto = \"198.51.100.255\"\nport = 65535";
+
 /// A policy of every kind of opening, and the same as JSON on many lines.
-fn samples() -> [(String, Form); 3] {
+fn samples() -> [(String, Form); 6] {
     let policy = Policy::from_toml(FULL).unwrap();
+    let pairs = Policy::from_toml(PAIRS).unwrap();
     [
+        (PAIRS.to_owned(), Form::Toml),
+        (pairs.to_json(), Form::Json),
+        (serde_json::to_string_pretty(&pairs).unwrap(), Form::Json),
         (FULL.to_owned(), Form::Toml),
         (policy.to_json(), Form::Json),
         (serde_json::to_string_pretty(&policy).unwrap(), Form::Json),
@@ -166,7 +174,7 @@ proptest! {
 
     #[test]
     fn damage_is_never_read_as_something_else(
-        sample in 0_usize..3,
+        sample in 0_usize..6,
         changes in prop::collection::vec((any::<prop::sample::Index>(), 0_usize..3, prop::sample::select(b"\"\\[]{},:=#.-_ \n\r\t01ae\0\x7f".to_vec())), 1..4),
     ) {
         let (text, form) = samples().into_iter().nth(sample).unwrap();

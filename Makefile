@@ -9,7 +9,7 @@ PYTHON = $(CARGO_TARGET_DIR)/python
 # Another with Ansible.
 ANSIBLE = $(CARGO_TARGET_DIR)/ansible/tools
 
-.PHONY: build install wheel demo test lint unit header cli capi python collection ansible lab bench test-debian12 packages packages-build clean
+.PHONY: build install wheel demo test lint unit header abi cli capi python collection ansible lab bench test-debian12 packages packages-build clean
 
 build: packages-build
 	cargo build --release --locked
@@ -61,12 +61,18 @@ unit: packages-build
 header:
 	AIRGAP_WRITE_HEADER=1 cargo test -q --locked -p airgap-ffi --test header the_header
 
+# The record of the C library's ABI. What breaks programs is not recorded
+# unless its number is raised.
+abi:
+	scripts/packages abigail-tools
+	python3 tests/capi/abi.py --write
+
 cli: packages build
 	python3 tests/cli/run.py
 
 # The C library as it is installed, with the tools of those who use it.
 capi: packages build
-	scripts/packages g++ clang cmake meson groff
+	scripts/packages g++ clang cmake meson groff abigail-tools
 	python3 tests/capi/run.py
 
 # The package from its wheel: types, stubs and tests.

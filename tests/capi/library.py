@@ -61,11 +61,10 @@ class Function(NamedTuple):
     parameters: list[tuple[str, str]]
 
 
-@functools.cache
-def functions() -> list[Function]:
-    """Every function of the header, in its order."""
+def functions(header: Path = HEADER) -> list[Function]:
+    """Every function of a header, in its order."""
     found = []
-    text = re.sub(r"/\*.*?\*/", "", HEADER.read_text(), flags=re.S)
+    text = re.sub(r"/\*.*?\*/", "", header.read_text(), flags=re.S)
     for returns, name, inside in re.findall(r"^(\w[\w *]*?)(airgap_\w+)\(([^;]*)\);", text, flags=re.M):
         parameters = []
         for parameter in inside.split(","):

@@ -9,7 +9,7 @@ PYTHON = $(CARGO_TARGET_DIR)/python
 # Another with Ansible.
 ANSIBLE = $(CARGO_TARGET_DIR)/ansible/tools
 
-.PHONY: build install wheel demo test lint unit header abi cli capi python collection ansible lab bench test-debian12 packages packages-build clean
+.PHONY: build install wheel demo test lint unit header abi cli watch capi python collection ansible lab bench test-debian12 packages packages-build clean
 
 build: packages-build
 	cargo build --release --locked
@@ -48,7 +48,7 @@ wheel: packages-build $(PYTHON)
 demo: packages build
 	python3 tests/lab/demo.py --airgap $(AIRGAP)
 
-test: packages lint unit build cli capi python ansible lab
+test: packages lint unit build cli watch capi python ansible lab
 
 lint: packages-build
 	cargo fmt --all --check
@@ -69,6 +69,9 @@ abi:
 
 cli: packages build
 	python3 tests/cli/run.py
+
+watch: packages build
+	python3 tests/watch/run.py
 
 # The C library as it is installed, with the tools of those who use it.
 capi: packages build

@@ -13,12 +13,15 @@ from pathlib import Path
 OUTSIDE = "AIRGAP_TEST_OUTSIDE"
 
 
-def run(script: Path) -> int:
-    """Runs the tests beside `script`, or those that the command line names."""
+def run(script: Path, *namespaces: str) -> int:
+    """Runs the tests beside `script`, or those that the command line names.
+
+    `namespaces` are more options of unshare(1).
+    """
     here = str(os.stat("/proc/self/ns/net").st_ino)
     if OUTSIDE not in os.environ:
         os.environ[OUTSIDE] = here
-        os.execvp("unshare", ["unshare", "--net", sys.executable, str(script), *sys.argv[1:]])
+        os.execvp("unshare", ["unshare", "--net", *namespaces, sys.executable, str(script), *sys.argv[1:]])
     if os.environ[OUTSIDE] == here:
         print("this is the machine's own network namespace; unshare(1) did not make another", file=sys.stderr)
         return 1

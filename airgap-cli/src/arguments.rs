@@ -95,6 +95,16 @@ pub enum Command {
         #[arg(long)]
         full: bool,
     },
+    /// Keeps what is loaded as it is until ended: what others change, flush or
+    /// delete is put back at once, and new network devices are covered
+    ///
+    /// Each event is a line of standard output. One watch at a time runs in a
+    /// network namespace. SIGTERM and SIGINT end it, and leave the air gap as it
+    /// is.
+    #[command(
+        after_help = "Example:\n  airgap watch\n\nExit codes: 0 ended by a signal, 1 it cannot watch, or another watch runs."
+    )]
+    Watch,
     /// Takes the air gap away
     #[command(after_help = "Example:\n  airgap remove")]
     Remove,

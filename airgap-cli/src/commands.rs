@@ -8,7 +8,7 @@ use clap::CommandFactory as _;
 use serde_json::json;
 
 use crate::arguments::{Arguments, Command, Format, LogDenied, LogTarget, Output, PolicyFile};
-use crate::print;
+use crate::{print, watch};
 
 /// Why a command failed.
 pub enum Failure {
@@ -116,6 +116,7 @@ pub fn run(arguments: Arguments) -> Result<u8, Failure> {
                 () => 0,
             });
         }
+        Command::Watch => watch::run(&host()?, output)?,
         Command::Remove => {
             let removed = host()?.remove()?;
             match output {

@@ -6,6 +6,7 @@ use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 use airgap::policy::{Diagnostic, Style};
 use airgap::{
     Applied, ChangeKind, Changes, DockerResolver, Error, ErrorKind, Plan, Policy, Status,
+    WatchStatus,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -15,6 +16,8 @@ use crate::commands::Failure;
 
 /// More changes than this of one kind are counted, not listed. JSON lists all.
 const LISTED_MAX: usize = 50;
+/// So many changes by others are listed, the newest first. JSON lists more.
+const HEALED_MAX: usize = 3;
 
 /// Writes text as it is.
 pub fn text(what: impl Display) -> io::Result<()> {
@@ -191,6 +194,7 @@ pub fn status(status: &Status) -> io::Result<()> {
         if let Some(source) = &status.source {
             writeln!(out, "One was loaded from {source}; something took it away.")?;
         }
+        watch(&mut out, status.watch.as_ref())?;
         return out.flush();
     }
     writeln!(out, "Sealed.")?;
@@ -237,7 +241,30 @@ pub fn status(status: &Status) -> io::Result<()> {
         }
     }
     foreign(&mut out, &status.foreign)?;
+    watch(&mut out, status.watch.as_ref())?;
     out.flush()
+}
+
+fn watch(out: &mut impl io::Write, status: Option<&WatchStatus>) -> io::Result<()> {
+    let Some(WatchStatus { running, journal }) = status else {
+        return Ok(());
+    };
+    let running = if *running { "running" } else { "not running" };
+    match journal.healed {
+        0 => writeln!(out, "watch:   {running}; nothing was changed by others")?,
+        1 => writeln!(out, "watch:   {running}; healed once")?,
+        n => writeln!(out, "watch:   {running}; healed {n} times")?,
+    }
+    if let Some(failure) = &journal.failure {
+        writeln!(out, "watch:   does not work: {failure}")?;
+    }
+    for healed in journal.history.iter().rev().take(HEALED_MAX) {
+        match i64::try_from(healed.at).map(jiff::Timestamp::from_second) {
+            Ok(Ok(time)) => writeln!(out, "healed:  {time} {healed}")?,
+            _ => writeln!(out, "healed:  {healed}")?,
+        }
+    }
+    Ok(())
 }
 
 fn source_of(status: &Status) -> String {

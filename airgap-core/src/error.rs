@@ -59,6 +59,9 @@ pub enum Error {
         /// How long this call has waited.
         waited: Duration,
     },
+    /// Another process watches this air gap.
+    #[error("another process watches this air gap already: one is enough")]
+    Watched,
     /// What is loaded is not what was meant. The ruleset was changed.
     #[error("the kernel holds something else than was sent:\n{}", .0.join("\n"))]
     ReadBack(Vec<String>),
@@ -122,7 +125,7 @@ impl Error {
             Self::Kernel(_) => ErrorKind::Kernel,
             Self::BatchTooLarge { .. } => ErrorKind::BatchTooLarge,
             Self::Conflict => ErrorKind::Conflict,
-            Self::Locked { .. } => ErrorKind::Locked,
+            Self::Locked { .. } | Self::Watched => ErrorKind::Locked,
             Self::ReadBack(_) => ErrorKind::ReadBack,
             Self::Protocol(_) => ErrorKind::Protocol,
             Self::Io { .. } => ErrorKind::Io,

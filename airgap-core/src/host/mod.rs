@@ -2,14 +2,14 @@
 
 mod apply;
 mod plan;
-mod reading;
+pub(crate) mod reading;
 mod status;
 
 use std::path::Path;
 
 pub use self::apply::Applied;
 pub use self::plan::Plan;
-pub use self::status::{ChainDrops, Status};
+pub use self::status::{ChainDrops, Status, WatchStatus};
 use crate::denied::DeniedLog;
 use crate::error::Error;
 use crate::graph::RuleGraph;
@@ -83,12 +83,20 @@ impl Host {
     }
 
     /// Does `work` in the host's network namespace.
-    fn enter<T: Send>(&self, work: impl FnOnce() -> Result<T, Error> + Send) -> Result<T, Error> {
+    pub(crate) fn enter<T: Send>(
+        &self,
+        work: impl FnOnce() -> Result<T, Error> + Send,
+    ) -> Result<T, Error> {
         match &self.place {
             Place::Here => work(),
             Place::Netns(netns) => netns.enter(work),
             Place::Fake(kernel) => kernel.enter(work),
         }
+    }
+
+    /// Whether its kernel is a fake.
+    pub(crate) fn is_fake(&self) -> bool {
+        matches!(self.place, Place::Fake(_))
     }
 
     /// The whole ruleset of the namespace, everybody's tables.

@@ -7,11 +7,11 @@ use crate::netlink::{Depth, Kernel};
 /// Sets of up to so many elements are read back in full after every apply. A
 /// larger one loads in the same transaction as what is read back, or not at
 /// all; the kernel's own dump of it would cost more than the load.
-const READ_BACK_MAX: usize = 10_000;
+pub(crate) const READ_BACK_MAX: usize = 10_000;
 
 /// Reads the air gap; of sets that are expected to be large only with `full`
 /// the elements.
-pub(super) fn read_up_to(
+pub(crate) fn read_up_to(
     kernel: &Kernel,
     expected: Option<&RuleGraph>,
     full: bool,
@@ -24,7 +24,7 @@ pub(super) fn read_up_to(
 }
 
 /// Takes the elements that were not read for those that were meant.
-pub(super) fn assume_unread(live: &mut RuleGraph, expected: &RuleGraph, full: bool) {
+pub(crate) fn assume_unread(live: &mut RuleGraph, expected: &RuleGraph, full: bool) {
     if full {
         return;
     }

@@ -12,7 +12,7 @@ use crate::foreign::ForeignDrop;
 use crate::graph::{Family, RuleGraph, Statement, TABLE_NAME, Verdict};
 use crate::netlink::Kernel;
 use crate::policy::Policy;
-use crate::state::{Record, State};
+use crate::state::{Journal, Record, State};
 use crate::surroundings::Surroundings;
 
 /// The state of an air gap.
@@ -36,6 +36,19 @@ pub struct Status {
     pub surroundings: Option<Surroundings>,
     /// Chains of other programs that could drop what the policy opens.
     pub foreign: Vec<ForeignDrop>,
+    /// What [`Host::watch`] does and has done since the host was started, in
+    /// whatever process; none if nothing ever watched.
+    pub watch: Option<WatchStatus>,
+}
+
+/// The state of a watch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WatchStatus {
+    /// Whether a process watches now.
+    pub running: bool,
+    /// What watches have seen and done.
+    #[serde(flatten)]
+    pub journal: Journal,
 }
 
 /// What a rule of a chain has dropped.
@@ -93,6 +106,10 @@ impl Host {
                 source: record.as_ref().map(|r| r.source.clone()),
                 since: record.as_ref().map(|r| r.since),
                 surroundings: record.map(|r| r.surroundings),
+                watch: state.journal()?.map(|journal| WatchStatus {
+                    running: state.is_watched(),
+                    journal,
+                }),
             })
         })
     }

@@ -149,6 +149,15 @@ impl Kernel {
         Err(Error::Conflict)
     }
 
+    /// Whether there is any table of the air gap.
+    ///
+    /// # Errors
+    /// As [`Kernel::read`].
+    pub fn has_air_gap(&self) -> Result<bool, Error> {
+        let (graph, _) = self.read(true, Depth::Elements(&|_, _| false))?;
+        Ok(!graph.tables.is_empty())
+    }
+
     fn read_once(&self, own: bool, depth: Depth) -> Result<RuleGraph, Error> {
         let wanted = |family: Family, name: &str| {
             !own || (name == TABLE_NAME

@@ -38,10 +38,7 @@ impl Wire {
     /// allowed.
     pub fn raise_receive_queue(&self, bytes: usize) {
         if let Self::Netlink(socket) = self {
-            let fd = ffi::borrow(socket);
-            if setsockopt(&fd, sockopt::RcvBufForce, &bytes).is_err() {
-                let _ = setsockopt(&fd, sockopt::RcvBuf, &bytes);
-            }
+            raise_receive_queue(socket, bytes);
         }
     }
 
@@ -113,5 +110,13 @@ impl Wire {
             Self::Netlink(socket) => recv(socket.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT),
             Self::Fake(socket) => socket.receive(buffer),
         }
+    }
+}
+
+/// Makes room for so many bytes to receive, or less where that is not allowed.
+pub(super) fn raise_receive_queue(socket: &Socket, bytes: usize) {
+    let fd = ffi::borrow(socket);
+    if setsockopt(&fd, sockopt::RcvBufForce, &bytes).is_err() {
+        let _ = setsockopt(&fd, sockopt::RcvBuf, &bytes);
     }
 }

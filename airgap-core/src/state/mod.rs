@@ -3,6 +3,7 @@
 //! `/var/lib/airgap` the last confirmed policy, which it does not.
 
 mod file;
+mod journal;
 mod lock;
 mod record;
 
@@ -11,8 +12,11 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
 
 use self::file::Draft;
+pub use self::journal::{Differences, Healed, Journal, Process};
 pub(crate) use self::lock::Lock;
 pub(crate) use self::record::Record;
 use crate::error::Error;
@@ -24,6 +28,16 @@ const RUN_DIR_DEFAULT: &str = "/run/airgap";
 /// Moves `/var/lib/airgap`.
 const STATE_DIR: &str = "AIRGAP_STATE_DIR";
 const STATE_DIR_DEFAULT: &str = "/var/lib/airgap";
+const LOCK: &str = "lock";
+const WATCH_LOCK: &str = "watch.lock";
+const JOURNAL: &str = "watch.json";
+/// How often the right to watch is tried for, and how long between.
+const WATCH_TRIES: usize = 20;
+const WATCH_PAUSE: Duration = Duration::from_millis(5);
+
+/// One file under a name, which the next one of that name is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Version(u64, i64, i64);
 
 /// The folders of one network namespace. The host's own are called `host`, the
 /// others by their number, which is theirs while they last.
@@ -86,10 +100,89 @@ impl State {
     /// [`Error::Locked`] when another holds the lock for too long; when there
     /// can be no lock.
     pub fn lock(&self, what: &str) -> Result<Lock, Error> {
-        file::make_folder(&self.run).map_err(|source| {
-            Error::io(format!("make the folder {}", self.run.display()), source)
-        })?;
-        Lock::take(&self.run.join("lock"), what)
+        self.make_run_folder()?;
+        Lock::take(&self.run.join(LOCK), what)
+    }
+
+    fn make_run_folder(&self) -> Result<(), Error> {
+        file::make_folder(&self.run)
+            .map_err(|source| Error::io(format!("make the folder {}", self.run.display()), source))
+    }
+
+    /// Takes the lock if nobody else changes this air gap.
+    ///
+    /// # Errors
+    /// When there can be no lock.
+    pub fn try_lock(&self, what: &str) -> Result<Option<Lock>, Error> {
+        self.make_run_folder()?;
+        Lock::try_take(&self.run.join(LOCK), what)
+    }
+
+    /// The process that changes this air gap, or was the last to do so.
+    pub fn changer(&self) -> Option<u32> {
+        lock::signer(&self.run.join(LOCK))
+    }
+
+    /// The right to watch this air gap, which one process has until it is
+    /// dropped; none if another has it.
+    ///
+    /// # Errors
+    /// When there can be no lock.
+    pub fn try_watch(&self) -> Result<Option<Lock>, Error> {
+        self.make_run_folder()?;
+        for _ in 0..WATCH_TRIES {
+            let lock = Lock::try_take(&self.run.join(WATCH_LOCK), "watch")?;
+            if lock.is_some() {
+                return Ok(lock);
+            }
+            // Perhaps somebody only asks, by `is_watched`.
+            thread::sleep(WATCH_PAUSE);
+        }
+        Ok(None)
+    }
+
+    /// Whether a process has that right now.
+    pub fn is_watched(&self) -> bool {
+        lock::is_held(&self.run.join(WATCH_LOCK))
+    }
+
+    /// What watches have seen and done; none if nobody ever watched.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn journal(&self) -> Result<Option<Journal>, Error> {
+        file::read(&self.run.join(JOURNAL))
+    }
+
+    /// Keeps what a watch has seen and done. Only who watches does this.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to.
+    pub fn keep_journal(&self, journal: &Journal) -> Result<(), Error> {
+        Draft::write(&self.run.join(JOURNAL), &file::json(journal)?)?.publish()
+    }
+
+    /// Tells whether another record was kept as loaded since: none while there
+    /// is none.
+    pub fn loaded_version(&self) -> Option<Version> {
+        let file = fs::metadata(self.loaded_path()).ok()?;
+        Some(Version(file.ino(), file.mtime(), file.mtime_nsec()))
+    }
+
+    /// Keeps what the loaded policy means by now, also for after a reboot if it
+    /// is the confirmed one. Only who holds the lock does this.
+    ///
+    /// # Errors
+    /// When a folder cannot be written to.
+    pub fn adapt(&self, record: &Record) -> Result<(), Error> {
+        let text = file::json(record)?;
+        Draft::write(&self.loaded_path(), &text)?.publish()?;
+        match self.confirmed()? {
+            Some(confirmed) if confirmed.hash == record.hash => {
+                Draft::write(&self.confirmed_path(), &text)?.publish()
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What was loaded last, none if nothing was.

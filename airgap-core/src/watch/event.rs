@@ -1,0 +1,52 @@
+//! What a watch tells.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::state::{Differences, Healed};
+
+/// Something that a watch saw or did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum WatchEvent {
+    /// The watch has begun: from now on nothing goes unnoticed.
+    Watching {
+        /// The hash of the policy that is loaded; none if there is no air gap.
+        hash: Option<String>,
+    },
+    /// Somebody loaded a policy, as `airgap apply` does.
+    Loaded {
+        /// Its hash.
+        hash: String,
+    },
+    /// Somebody took the air gap away, as `airgap remove` does.
+    Removed,
+    /// The air gap was changed by others, and is as it was loaded again.
+    Healed(Healed),
+    /// The host has changed, and the air gap with it.
+    Adapted {
+        /// In what the air gap was not what the policy means on this host.
+        changes: Differences,
+    },
+    /// Something does not work, and is tried again.
+    Failed {
+        /// What and why.
+        message: String,
+    },
+}
+
+impl fmt::Display for WatchEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Watching { hash: Some(hash) } => write!(f, "watching policy sha256:{hash}"),
+            Self::Watching { hash: None } => f.write_str("watching; there is no air gap yet"),
+            Self::Loaded { hash } => write!(f, "policy sha256:{hash} was loaded"),
+            Self::Removed => f.write_str("the air gap was removed"),
+            Self::Healed(healed) => write!(f, "healed: {healed}"),
+            Self::Adapted { changes } => write!(f, "adapted to the host: {changes}"),
+            Self::Failed { message } => write!(f, "failed, trying again: {message}"),
+        }
+    }
+}

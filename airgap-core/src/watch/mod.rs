@@ -1,0 +1,77 @@
+//! Staying sealed in spite of others: a watch hears of every change of the
+//! ruleset and of the network's devices, and puts back what was loaded.
+
+mod event;
+mod keeper;
+mod process;
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+pub use self::event::WatchEvent;
+use self::keeper::Keeper;
+use crate::error::Error;
+use crate::host::Host;
+use crate::netlink::{DeviceEvents, RulesetEvents};
+use crate::state::State;
+
+impl Host {
+    /// Watches the air gap until `stop` can be read from (a pipe, or a
+    /// signalfd(2)), and tells `report` what happens. When others change, flush
+    /// or delete anything of it, what was loaded is put back at once; when
+    /// network devices or Docker's daemon come and go, the air gap follows.
+    /// Loading and removing policies meanwhile goes as ever, in this process or
+    /// any other.
+    ///
+    /// One process at a time watches a network namespace.
+    ///
+    /// # Errors
+    /// When another process watches already, the caller may not listen, or this
+    /// is a fake host, whose kernel tells no changes. What fails later is told
+    /// as [`WatchEvent::Failed`] and tried again.
+    pub fn watch(
+        &self,
+        stop: BorrowedFd,
+        report: &mut (dyn FnMut(&WatchEvent) + Send),
+    ) -> Result<(), Error> {
+        if self.is_fake() {
+            return Err(Error::Protocol("a fake kernel tells no changes"));
+        }
+        self.enter(|| watch(stop, report))
+    }
+}
+
+/// Watches in the network namespace of this thread.
+fn watch(stop: BorrowedFd, report: &mut dyn FnMut(&WatchEvent)) -> Result<(), Error> {
+    let state = State::of_this_namespace()?;
+    let Some(_only) = state.try_watch()? else {
+        return Err(Error::Watched);
+    };
+    // First listen, then look: nothing falls between.
+    let mut ruleset = RulesetEvents::open()?;
+    let devices = DeviceEvents::open()?;
+    let mut keeper = Keeper::begin(state, report)?;
+    loop {
+        let mut waiting =
+            [stop, ruleset.as_fd(), devices.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        let timeout = PollTimeout::try_from(keeper.patience()).unwrap_or(PollTimeout::MAX);
+        match poll(&mut waiting, timeout) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Error::io("wait for changes", errno.into())),
+        }
+        let [stopped, changed, moved] = waiting.map(|fd| fd.any() == Some(true));
+        if stopped {
+            return Ok(());
+        }
+        if changed {
+            keeper.ruleset_changed(ruleset.take()?);
+        }
+        if moved {
+            devices.clear()?;
+            keeper.host_changed();
+        }
+        keeper.work();
+    }
+}

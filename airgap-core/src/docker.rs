@@ -63,6 +63,29 @@ impl DockerResolver {
             _ => Self::Contained,
         }
     }
+
+    /// What will be so when the daemon has started on a host that has just
+    /// started itself. Its control group is made here and now: the rule names
+    /// it by number, containers begin with the daemon, and systemd takes a
+    /// group that is there.
+    pub(crate) fn after_boot(&self) -> Self {
+        match (self, Self::observe()) {
+            (Self::Closed(group), Self::Contained) => {
+                make_control_group(&group.path).map_or_else(Self::Open, Self::Closed)
+            }
+            (Self::Open(_), Self::Contained) => self.clone(),
+            (_, now) => now,
+        }
+    }
+}
+
+/// Makes a control group, if it is not there, and names it.
+fn make_control_group(path: &str) -> Result<Cgroup, String> {
+    let folder = hierarchy()
+        .ok_or("no hierarchy of control groups, version 2, is mounted")?
+        .join(path);
+    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    identify(path.to_owned(), &folder)
 }
 
 /// Whether the daemon passes names on to a server of the loopback interface,
@@ -151,7 +174,12 @@ fn control_group(daemon: u32, processes: &BTreeMap<u32, Process>) -> Result<Cgro
     let folder = hierarchy()
         .ok_or("no hierarchy of control groups, version 2, is mounted")?
         .join(&path);
-    let id = fs::metadata(&folder)
+    identify(path, &folder)
+}
+
+/// A control group by the number that the kernel knows it by.
+fn identify(path: String, folder: &Path) -> Result<Cgroup, String> {
+    let id = fs::metadata(folder)
         .map_err(|error| format!("{}: {error}", folder.display()))?
         .ino();
     let level = u32::try_from(path.split('/').count()).unwrap_or(u32::MAX);

@@ -49,7 +49,7 @@ pub use error::{Error, ErrorKind, KernelError, Unresolved};
 pub use flow::Flow;
 pub use foreign::ForeignDrop;
 pub use graph::RuleGraph;
-pub use host::{Applied, ChainDrops, Host, Plan, Status, WatchStatus};
+pub use host::{Applied, Booted, ChainDrops, Host, Plan, Status, WatchStatus};
 pub use netlink::{Device, FakeKernel};
 pub use policy::{Policy, PolicyError};
 pub use state::{Differences, Healed, Journal, Process};

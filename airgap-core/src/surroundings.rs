@@ -100,6 +100,43 @@ impl Surroundings {
         Ok(())
     }
 
+    /// What a policy means on a host that has just started, where nothing
+    /// resolves yet: names, users and name servers are as they were `kept`, and
+    /// devices those that there are. Bridges that somebody has yet to make
+    /// again stay what they were.
+    ///
+    /// # Errors
+    /// When the kernel does not answer.
+    pub(crate) fn after_boot(policy: &Policy, kept: &Self) -> Result<Self, Error> {
+        let mut now = kept.clone();
+        now.devices = devices()?;
+        let absent: Vec<Device> = kept
+            .devices
+            .iter()
+            .filter(|old| old.is_bridge() && !now.devices.iter().any(|d| d.name == old.name))
+            .cloned()
+            .collect();
+        // Counted down, so that no device takes one of them for its master.
+        for (index, bridge) in (0..=u32::MAX).rev().zip(absent) {
+            now.devices.push(Device { index, ..bridge });
+        }
+        if policy.bridge.iter().any(|bridge| bridge.isolate) {
+            now.bridge_names = knows_bridge_names();
+        }
+        now.docker_resolver = kept.docker_resolver.after_boot();
+        Ok(now)
+    }
+
+    /// Looks the policy's users up again; who is not found keeps the number
+    /// that is known, and is noted.
+    pub(crate) fn look_up_users_again(&mut self, policy: &Policy, notes: &mut Vec<String>) {
+        let mut now = Self::default();
+        let mut unknown = Vec::new();
+        now.resolve_users(policy, &mut unknown);
+        self.users.extend(now.users);
+        notes.extend(unknown.into_iter().map(|user| user.to_string()));
+    }
+
     fn resolve_names(&mut self, policy: &Policy, unresolved: &mut Vec<Unresolved>) {
         let allow = policy
             .allow

@@ -111,7 +111,8 @@ fn keep(state: &State, mut record: Record) -> Result<(), Error> {
         record.since = loaded.since;
     }
     let is_same = |kept: &Option<Record>| kept.as_ref() == Some(&record);
-    if is_same(&loaded) && is_same(&confirmed) {
+    let has_way_in = matches!(state.way_in(), Ok(Some(_)));
+    if is_same(&loaded) && is_same(&confirmed) && has_way_in {
         return Ok(());
     }
     state.draft(&record)?.publish()
@@ -120,7 +121,7 @@ fn keep(state: &State, mut record: Record) -> Result<(), Error> {
 /// Turns what is loaded into `target` in one transaction, and reads it back.
 /// `prepare` is called before anything is sent, each time with what is loaded
 /// then.
-fn load(
+pub(super) fn load(
     kernel: &Kernel,
     target: &mut RuleGraph,
     mut prepare: impl FnMut(&RuleGraph) -> Result<(), Error>,

@@ -1,6 +1,7 @@
 //! A host: plans, applies, looks at and removes its air gap.
 
 mod apply;
+mod boot;
 mod plan;
 pub(crate) mod reading;
 mod status;
@@ -8,6 +9,7 @@ mod status;
 use std::path::Path;
 
 pub use self::apply::Applied;
+pub use self::boot::Booted;
 pub use self::plan::Plan;
 pub use self::status::{ChainDrops, Status, WatchStatus};
 use crate::denied::DeniedLog;

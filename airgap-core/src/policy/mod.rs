@@ -27,6 +27,7 @@ mod table;
 mod toml_reader;
 mod values;
 mod warn;
+mod way_in;
 
 #[cfg(test)]
 mod tests;

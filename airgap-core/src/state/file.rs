@@ -8,11 +8,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sha2::{Digest as _, Sha256};
 
 use crate::error::Error;
 
 /// What the name of a file that is not published yet ends in.
 const DRAFT: &str = "new";
+/// The length of a checksum's line: SHA-256 in hex between two line breaks.
+const CHECKSUM: usize = 66;
 
 /// The content of a file, none where there is no such file.
 ///
@@ -24,21 +27,43 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error>
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(Error::io(format!("read {}", path.display()), source)),
     };
-    serde_json::from_slice(&text).map(Some).map_err(|e| {
+    let damaged = |source| {
         Error::io(
             format!("understand {}, which is damaged", path.display()),
-            io::Error::other(e),
+            source,
         )
-    })
+    };
+    let json = text
+        .split_last_chunk::<CHECKSUM>()
+        .filter(|(json, sum)| checksum(json) == sum.as_slice())
+        .map(|(json, _)| json)
+        .ok_or_else(|| damaged(io::Error::other("its checksum is not that of its content")))?;
+    serde_json::from_slice(json)
+        .map(Some)
+        .map_err(|e| damaged(e.into()))
 }
 
-/// JSON for a file.
+/// JSON for a file, and a checksum behind it: a damaged address would still be
+/// an address.
 ///
 /// # Errors
 /// None that is known; the writer of JSON may have its own.
 pub(super) fn json(content: &impl Serialize) -> Result<Vec<u8>, Error> {
-    serde_json::to_vec(content)
-        .map_err(|e| Error::io("write what is kept as JSON", io::Error::other(e)))
+    let mut text = serde_json::to_vec(content)
+        .map_err(|e| Error::io("write what is kept as JSON", io::Error::other(e)))?;
+    let checksum = checksum(&text);
+    text.extend_from_slice(&checksum);
+    Ok(text)
+}
+
+/// A line with the SHA-256 of a text.
+fn checksum(text: &[u8]) -> Vec<u8> {
+    let mut line = vec![b'\n'];
+    for byte in Sha256::digest(text) {
+        line.extend_from_slice(format!("{byte:02x}").as_bytes());
+    }
+    line.push(b'\n');
+    line
 }
 
 /// Removes a file, if it is there.

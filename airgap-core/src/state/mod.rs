@@ -93,6 +93,11 @@ impl State {
         self.kept.join("confirmed.json")
     }
 
+    /// Where the administrators' way in by that policy is kept.
+    fn way_in_path(&self) -> PathBuf {
+        self.kept.join("way-in.json")
+    }
+
     /// Waits until nobody else changes this air gap. `what` is being done, for
     /// others to read.
     ///
@@ -210,6 +215,24 @@ impl State {
         file::read(&self.confirmed_path())
     }
 
+    /// The administrators' way in by the policy that was last confirmed, for
+    /// when that cannot be loaded; none if there never was one.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn way_in(&self) -> Result<Option<Record>, Error> {
+        file::read(&self.way_in_path())
+    }
+
+    /// Keeps what is loaded already; what is confirmed stays as it is. Only who
+    /// holds the lock does this.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to.
+    pub fn keep_loaded(&self, record: &Record) -> Result<(), Error> {
+        Draft::write(&self.loaded_path(), &file::json(record)?)?.publish()
+    }
+
     /// Puts on the disk what is about to be loaded, so that no change of the
     /// ruleset is without its record. It takes the place of the old one by
     /// [`Drafts::publish`]. Only who holds the lock does this.
@@ -226,7 +249,21 @@ impl State {
                 return Err(error);
             }
         };
-        Ok(Drafts { loaded, confirmed })
+        let way_in = record
+            .way_in()
+            .and_then(|way_in| Draft::write(&self.way_in_path(), &file::json(&way_in)?));
+        match way_in {
+            Ok(way_in) => Ok(Drafts {
+                loaded,
+                confirmed,
+                way_in,
+            }),
+            Err(error) => {
+                loaded.discard();
+                confirmed.discard();
+                Err(error)
+            }
+        }
     }
 
     /// Forgets what was loaded and confirmed.
@@ -234,7 +271,13 @@ impl State {
     /// # Errors
     /// When there is something that cannot be removed.
     pub fn clear(&self) -> Result<(), Error> {
-        for path in [self.confirmed_path(), self.loaded_path()] {
+        // The way in goes last: as long as it is there the host was sealed once,
+        // and a boot without the policy leaves it closed.
+        for path in [
+            self.confirmed_path(),
+            self.loaded_path(),
+            self.way_in_path(),
+        ] {
             file::remove(&Draft::of(&path))?;
             file::remove(&path)?;
         }
@@ -247,6 +290,7 @@ impl State {
 pub(crate) struct Drafts {
     loaded: Draft,
     confirmed: Draft,
+    way_in: Draft,
 }
 
 impl Drafts {
@@ -256,12 +300,14 @@ impl Drafts {
     /// When the file system refuses.
     pub fn publish(self) -> Result<(), Error> {
         self.loaded.publish()?;
+        self.way_in.publish()?;
         self.confirmed.publish()
     }
 
     /// The policy was not loaded.
     pub fn discard(self) {
         self.loaded.discard();
+        self.way_in.discard();
         self.confirmed.discard();
     }
 }

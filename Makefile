@@ -9,7 +9,7 @@ PYTHON = $(CARGO_TARGET_DIR)/python
 # Another with Ansible.
 ANSIBLE = $(CARGO_TARGET_DIR)/ansible/tools
 
-.PHONY: build install wheel demo test lint unit header abi cli watch capi python collection ansible lab bench test-debian12 packages packages-build clean
+.PHONY: build install wheel demo test lint unit header abi cli watch capi python collection ansible lab bench deb test-debian12 packages packages-build clean
 
 build: packages-build
 	cargo build --release --locked
@@ -107,6 +107,22 @@ test-debian12: packages build
 	tests/debian12/run --airgap $(AIRGAP) --share tests -- python3 /share/tests/debian12/probe.py
 	tests/debian12/run --airgap $(AIRGAP) --share tests -- \
 		python3 /share/tests/lab/run.py --airgap /usr/bin/airgap --containers plain --variant a,e
+
+CARGO_DEB = $(CARGO_TARGET_DIR)/tools/cargo-deb-3.8.0
+DEB = $(CARGO_TARGET_DIR)/debian/airgap.deb
+
+# Without optimisation it is built in a fraction of the time.
+$(CARGO_DEB):
+	cargo install -q --locked --debug --version 3.8.0 --root $@ cargo-deb
+
+# The Debian package, with the manual and the completions that the command prints.
+deb: build $(CARGO_DEB)
+	mkdir -p $(CARGO_TARGET_DIR)/deb
+	$(AIRGAP) man >$(CARGO_TARGET_DIR)/deb/airgap.8
+	$(AIRGAP) completions bash >$(CARGO_TARGET_DIR)/deb/airgap.bash
+	$(AIRGAP) completions zsh >$(CARGO_TARGET_DIR)/deb/_airgap
+	$(AIRGAP) completions fish >$(CARGO_TARGET_DIR)/deb/airgap.fish
+	PATH="$(CARGO_DEB)/bin:$$PATH" cargo deb -q -p airgap-cli --no-build -o $(DEB)
 
 clean:
 	cargo clean

@@ -108,6 +108,30 @@ pub enum Command {
     /// Takes the air gap away
     #[command(after_help = "Example:\n  airgap remove")]
     Remove,
+    /// Loads the last confirmed policy, as the unit does before there is a
+    /// network
+    ///
+    /// Host names, users and name servers stand for what they did when it was
+    /// confirmed. If it cannot be loaded, nothing passes but what its admits
+    /// let in to the host itself, and that is a failure. Where no policy was
+    /// ever confirmed nothing is done.
+    #[command(
+        after_help = "Example:\n  airgap boot\n\nExit codes: 0 loaded, or nothing was ever confirmed, 1 it could not be loaded."
+    )]
+    Boot {
+        /// Loads only the administrators' way in
+        #[arg(long)]
+        way_in: bool,
+    },
+    /// Has the last confirmed policy loaded at each boot, by systemd
+    ///
+    /// Enables the unit airgap.service, without which Docker then does not
+    /// start. No rule is loaded now.
+    #[command(after_help = "Example:\n  airgap install")]
+    Install(Root),
+    /// Takes back what `install` did; what is loaded stays loaded
+    #[command(after_help = "Example:\n  airgap uninstall")]
+    Uninstall(Root),
     /// Prints completions for a shell
     #[command(after_help = "Example:\n  airgap completions bash > /etc/bash_completion.d/airgap")]
     Completions {
@@ -126,6 +150,14 @@ pub struct PolicyFile {
     /// input
     #[arg(value_name = "POLICY")]
     pub path: PathBuf,
+}
+
+/// Where units are put.
+#[derive(clap::Args)]
+pub struct Root {
+    /// Does it in the image of a host below this folder
+    #[arg(long = "root", value_name = "DIR")]
+    pub folder: Option<PathBuf>,
 }
 
 /// Whether drops are logged.

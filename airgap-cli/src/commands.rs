@@ -3,11 +3,13 @@
 use std::io;
 
 use airgap::policy::schema;
-use airgap::{Error, Host, Policy, Surroundings, host_warnings};
+use airgap::{Booted, Error, Host, Policy, Status, Surroundings, host_warnings};
 use clap::CommandFactory as _;
+use serde::Serialize;
 use serde_json::json;
 
 use crate::arguments::{Arguments, Command, Format, LogDenied, LogTarget, Output, PolicyFile};
+use crate::units::{self, Units};
 use crate::{print, watch};
 
 /// Why a command failed.
@@ -16,6 +18,8 @@ pub enum Failure {
     Library(Error),
     /// The answer could not be written.
     Output(io::Error),
+    /// The units could not be put in their place or taken away.
+    Units(String),
 }
 
 impl From<Error> for Failure {
@@ -46,6 +50,15 @@ impl Failure {
             _ => 1,
         }
     }
+}
+
+/// The state of an air gap, and of the unit that loads it at boot.
+#[derive(Serialize)]
+struct StatusHere<'a> {
+    #[serde(flatten)]
+    status: &'a Status,
+    /// Whether it comes back after a boot; none where no unit could.
+    comes_back: Option<bool>,
 }
 
 const DIFFERENT: u8 = 3;
@@ -106,9 +119,14 @@ pub fn run(arguments: Arguments) -> Result<u8, Failure> {
         }
         Command::Status { full } => {
             let status = host()?.status(full)?;
+            // Units act in the host's own network namespace.
+            let comes_back = netns.is_none().then(units::comes_back).flatten();
             match output {
-                Output::Json => print::json(&status)?,
-                Output::Text => print::status(&status)?,
+                Output::Json => print::json(&StatusHere {
+                    status: &status,
+                    comes_back,
+                })?,
+                Output::Text => print::status(&status, comes_back)?,
             }
             return Ok(match () {
                 () if !status.sealed => NO_AIR_GAP,
@@ -123,6 +141,37 @@ pub fn run(arguments: Arguments) -> Result<u8, Failure> {
                 Output::Json => print::json(&json!({ "removed": removed }))?,
                 Output::Text if removed => print::text("The air gap is removed.\n")?,
                 Output::Text => print::text("There was no air gap.\n")?,
+            }
+        }
+        Command::Boot { way_in } => {
+            let host = host()?;
+            let booted = if way_in {
+                host.boot_way_in()
+            } else {
+                host.boot()
+            }?;
+            match output {
+                Output::Json => print::json(&booted)?,
+                Output::Text => print::booted(&booted)?,
+            }
+            return Ok(u8::from(matches!(booted, Booted::WayIn { .. })));
+        }
+        Command::Install(root) => {
+            let done = Units::of(root.folder)?.install()?;
+            match output {
+                Output::Json => print::json(&json!({ "unit": done.unit, "file": done.file }))?,
+                Output::Text => print::installed(&done)?,
+            }
+        }
+        Command::Uninstall(root) => {
+            let here = root.folder.is_none();
+            let done = Units::of(root.folder)?.uninstall()?;
+            let sealed = here && host()?.status(false).is_ok_and(|status| status.sealed);
+            match output {
+                Output::Json => {
+                    print::json(&json!({ "unit": done.unit, "file": done.file, "sealed": sealed }))?
+                }
+                Output::Text => print::uninstalled(&done, sealed)?,
             }
         }
         Command::Completions { shell } => {

@@ -3,6 +3,7 @@
 mod arguments;
 mod commands;
 mod print;
+mod units;
 mod watch;
 
 use std::process::ExitCode;

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 
 use airgap::policy::{Diagnostic, Style};
 use airgap::{
-    Applied, ChangeKind, Changes, DockerResolver, Error, ErrorKind, Plan, Policy, Status,
+    Applied, Booted, ChangeKind, Changes, DockerResolver, Error, ErrorKind, Plan, Policy, Status,
     WatchStatus,
 };
 use serde::Serialize;
@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::arguments::Output;
 use crate::commands::Failure;
+use crate::units::Done;
 
 /// More changes than this of one kind are counted, not listed. JSON lists all.
 const LISTED_MAX: usize = 50;
@@ -68,6 +69,13 @@ pub fn error(failure: &Failure, output: Output) {
     match (failure, output) {
         (Failure::Output(error), _) if error.kind() == io::ErrorKind::BrokenPipe => {}
         (Failure::Output(error), _) => eprintln!("airgap: could not write the answer: {error}"),
+        (Failure::Units(error), Output::Text) => eprintln!("airgap: {error}"),
+        (Failure::Units(error), Output::Json) => {
+            eprintln!(
+                "{}",
+                json!({ "error": error, "code": "units", "errno": null })
+            );
+        }
         (Failure::Library(Error::Policy(error)), Output::Text) => {
             eprintln!("{}", error.render(error_style()))
         }
@@ -186,8 +194,9 @@ pub fn applied(plan: &Plan, applied: &Applied) -> io::Result<()> {
     out.flush()
 }
 
-/// Writes the state of an air gap.
-pub fn status(status: &Status) -> io::Result<()> {
+/// Writes the state of an air gap, and whether it comes back after a boot where
+/// that can be told.
+pub fn status(status: &Status, comes_back: Option<bool>) -> io::Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
     if !status.sealed {
         writeln!(out, "No air gap.")?;
@@ -223,6 +232,14 @@ pub fn status(status: &Status) -> io::Result<()> {
             out,
             "open:    containers can ask the network for names through Docker and the local resolver: {reason}"
         )?;
+    }
+    match comes_back {
+        Some(true) => writeln!(out, "boot:    the last confirmed policy is loaded at boot")?,
+        Some(false) => writeln!(
+            out,
+            "boot:    nothing loads a policy at boot; `airgap install` sees to it"
+        )?,
+        None => {}
     }
     for drop in status.dropped.iter().filter(|drop| drop.packets > 0) {
         let reason = drop.reason.as_deref().unwrap_or("no opening");
@@ -265,6 +282,71 @@ fn watch(out: &mut impl io::Write, status: Option<&WatchStatus>) -> io::Result<(
         }
     }
     Ok(())
+}
+
+/// Writes what a boot loaded. Where that is less than the policy, why.
+pub fn booted(booted: &Booted) -> io::Result<()> {
+    match booted {
+        Booted::Nothing => {
+            text("No policy was ever confirmed here, so that there is none to load.\n")
+        }
+        Booted::Policy {
+            hash,
+            source,
+            notes,
+        } => {
+            for note in notes {
+                eprintln!("airgap: note: {note}");
+            }
+            text(format_args!(
+                "Loaded the last confirmed policy, sha256:{hash} from {source}.\n"
+            ))
+        }
+        Booted::WayIn {
+            reason,
+            admits,
+            notes,
+        } => {
+            eprintln!("airgap: the last confirmed policy is not loaded: {reason}");
+            for note in notes {
+                eprintln!("airgap: note: {note}");
+            }
+            let open = match admits {
+                0 => "Nothing is open".to_owned(),
+                1 => "Only the way in is open, 1 admit".to_owned(),
+                n => format!("Only the way in is open, {n} admits"),
+            };
+            text(format_args!(
+                "{open}. Apply a policy, then start Docker: `systemctl start docker`.\n"
+            ))
+        }
+    }
+}
+
+/// Writes that the air gap comes back after a boot.
+pub fn installed(done: &Done) -> io::Result<()> {
+    let file = match &done.file {
+        Some(file) => format!(", as {}", file.display()),
+        None => String::new(),
+    };
+    text(format_args!(
+        "Enabled {}{file}: the last confirmed policy is loaded at each boot, and Docker does not start without it.\n",
+        done.unit
+    ))
+}
+
+/// Writes what is left when the air gap no longer comes back.
+pub fn uninstalled(done: &Done, sealed: bool) -> io::Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    writeln!(out, "Disabled {}: no policy is loaded at boot.", done.unit)?;
+    if sealed {
+        writeln!(
+            out,
+            "The air gap stays loaded until the next boot, after which this host is open; `airgap remove` takes it away \
+             now."
+        )?;
+    }
+    out.flush()
 }
 
 fn source_of(status: &Status) -> String {

@@ -105,6 +105,33 @@ pub enum Command {
         after_help = "Example:\n  airgap watch\n\nExit codes: 0 ended by a signal, 1 it cannot watch, or another watch runs."
     )]
     Watch,
+    /// Says what happens to a flow, and which line or rule decides
+    ///
+    /// A flow reads `host -> tcp 203.0.113.9:443`, `tcp 203.0.113.9 -> host:22` or
+    /// `docker0 172.17.0.2 -> tcp 203.0.113.9:443`; names of hosts and of running
+    /// containers may stand for addresses. `as USER` at the end names the user
+    /// whose process opens it. It passes if its answers do too.
+    #[command(
+        allow_missing_positional = true,
+        after_help = "Examples:\n  airgap explain policy.toml 'host -> tcp 203.0.113.9:443'\n  airgap explain --live 'tcp 203.0.113.9 -> host:22'\n\nExit codes: 0 passes, 3 dropped, 1 cannot be told."
+    )]
+    Explain {
+        /// The policy: TOML, JSON where the name ends in .json, or - for
+        /// standard input
+        #[arg(
+            value_name = "POLICY",
+            required_unless_present = "live",
+            conflicts_with = "live"
+        )]
+        policy: Option<PathBuf>,
+        /// The flow
+        #[arg(value_name = "FLOW", required = true)]
+        flow: String,
+        /// Under what the kernel holds now, everybody's tables, in place of a
+        /// policy
+        #[arg(long)]
+        live: bool,
+    },
     /// Takes the air gap away
     #[command(after_help = "Example:\n  airgap remove")]
     Remove,

@@ -3,7 +3,7 @@
 use std::io;
 
 use airgap::policy::schema;
-use airgap::{Booted, Error, Host, Policy, Status, Surroundings, host_warnings};
+use airgap::{Booted, Error, FlowVerdict, Host, Policy, Status, Surroundings, host_warnings};
 use clap::CommandFactory as _;
 use serde::Serialize;
 use serde_json::json;
@@ -135,6 +135,28 @@ pub fn run(arguments: Arguments) -> Result<u8, Failure> {
             });
         }
         Command::Watch => watch::run(&host()?, output)?,
+        Command::Explain { policy, flow, .. } => {
+            let explanation = match policy {
+                None => host()?.explain_live(&flow)?,
+                Some(path) => {
+                    let policy = read(&PolicyFile { path }, output)?;
+                    match netns.is_some() {
+                        true => host()?.explain(&policy, &flow)?,
+                        // Without it this needs no rights.
+                        false => airgap::explain(&policy, &flow)?,
+                    }
+                }
+            };
+            match output {
+                Output::Json => print::json(&explanation)?,
+                Output::Text => print::text(format_args!("{explanation}\n"))?,
+            }
+            return Ok(match explanation.verdict {
+                FlowVerdict::Passes => 0,
+                FlowVerdict::Dropped => DIFFERENT,
+                FlowVerdict::Undecided => 1,
+            });
+        }
         Command::Remove => {
             let removed = host()?.remove()?;
             match output {

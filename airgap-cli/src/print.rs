@@ -80,9 +80,14 @@ pub fn error(failure: &Failure, output: Output) {
             eprintln!("{}", error.render(error_style()))
         }
         (Failure::Library(Error::Policy(error)), Output::Json) => {
+            // The text of a flow is answered as that of a policy.
+            let what = match error.policy_source().name() {
+                "<flow>" => "the flow has mistakes",
+                _ => "the policy has mistakes",
+            };
             eprintln!(
                 "{}",
-                json!({ "error": "the policy has mistakes", "code": ErrorKind::Policy, "diagnostics": error.diagnostics() })
+                json!({ "error": what, "code": ErrorKind::Policy, "diagnostics": error.diagnostics() })
             );
         }
         (Failure::Library(error), Output::Text) => eprintln!("airgap: {error}"),

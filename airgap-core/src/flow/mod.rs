@@ -1,12 +1,29 @@
 //! Flows: what happens to one under a rule graph, and why.
 
+mod evaluate;
+mod explain;
+pub mod field;
+mod journey;
+pub(crate) mod names;
+mod nearest;
+mod opening;
+pub mod packet;
+mod published;
+mod story;
+#[cfg(test)]
+mod tests;
 mod text;
+pub mod value;
+pub mod world;
 
 use std::net::IpAddr;
 
 use serde::Serialize;
 
+pub use nearest::Nearest;
+pub use story::{DecidingRule, Explanation, FlowVerdict, WayStep};
 pub use text::{Named, Names};
+pub use world::World;
 
 /// A flow: who opens it to where. Read from text and written as text:
 /// `host -> tcp 203.0.113.9:443`, `tcp 203.0.113.9 -> host:22`,

@@ -208,6 +208,11 @@ impl OriginId {
         };
         Some((section, self.0 & ((1 << Self::INDEX_BITS) - 1)))
     }
+
+    /// Whether there is one.
+    pub(crate) fn is_some(self) -> bool {
+        self.0 != 0
+    }
 }
 
 impl PartialEq for OriginId {

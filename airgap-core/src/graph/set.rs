@@ -55,8 +55,23 @@ impl Set {
     #[must_use]
     pub fn find(&self, key: &[u8]) -> Option<&Data> {
         let elements = &self.elements;
+        match self.place(key) {
+            Some(n) => Some(elements.data(n)),
+            None => elements.catch_all(),
+        }
+    }
+
+    /// The line of the policy that put a key into it.
+    #[must_use]
+    pub fn origin_of(&self, key: &[u8]) -> Option<OriginId> {
+        self.elements.packed.origins.get(self.place(key)?).copied()
+    }
+
+    /// The number of the element that has a key.
+    fn place(&self, key: &[u8]) -> Option<usize> {
+        let elements = &self.elements;
         let width = self.key_width();
-        let place = if !self.interval {
+        if !self.interval {
             elements.binary_search(key)
         } else if !self.is_concatenation() {
             // The ranges do not overlap: the last that begins before the key.
@@ -76,10 +91,6 @@ impl Set {
                         .all(|((_, k), ((_, low), (_, high)))| low <= k && k <= high)
                 })
                 .map(|(n, _)| n)
-        };
-        match place {
-            Some(n) => Some(elements.data(n)),
-            None => elements.catch_all(),
         }
     }
 
@@ -298,6 +309,12 @@ impl Elements {
         self.packed.bytes.get(range)
     }
 
+    /// The number of the first element that is not below a key.
+    #[must_use]
+    pub fn position_of(&self, key: &[u8]) -> usize {
+        self.partition_point(|element| element < key)
+    }
+
     /// How many elements come before the first for which this answers false.
     fn partition_point(&self, is_before: impl Fn(&[u8]) -> bool) -> usize {
         let (mut low, mut high) = (0, self.len());
@@ -314,7 +331,7 @@ impl Elements {
 
     /// The number of the element that is this key.
     fn binary_search(&self, key: &[u8]) -> Option<usize> {
-        let n = self.partition_point(|element| element < key);
+        let n = self.position_of(key);
         (self.get(n) == Some(key)).then_some(n)
     }
 

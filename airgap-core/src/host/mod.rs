@@ -2,6 +2,7 @@
 
 mod apply;
 mod boot;
+mod explain;
 mod plan;
 pub(crate) mod reading;
 mod status;
@@ -10,6 +11,7 @@ use std::path::Path;
 
 pub use self::apply::Applied;
 pub use self::boot::Booted;
+pub use self::explain::explain;
 pub use self::plan::Plan;
 pub use self::status::{ChainDrops, Status, WatchStatus};
 use crate::denied::DeniedLog;

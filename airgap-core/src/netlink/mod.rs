@@ -21,5 +21,5 @@ pub use fake::FakeKernel;
 pub(crate) use fake::folder as fake_folder;
 pub(crate) use monitor::{Author, DeviceEvents, RulesetEvents, Told};
 pub use route::Device;
-pub(crate) use route::devices;
+pub(crate) use route::{Route, Routes, devices, routes};
 pub(crate) use socket::{Depth, Kernel};

@@ -1,5 +1,6 @@
 //! The network devices of a namespace, from rtnetlink(7).
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
@@ -85,6 +86,83 @@ pub(crate) fn devices() -> Result<Vec<Device>, Error> {
         Some(())
     })?;
     Ok(devices.into_values().collect())
+}
+
+/// A route of the main table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Route {
+    /// To where.
+    pub destination: IpNet,
+    /// The number of the device; none where it drops or has several ways.
+    pub device: Option<u32>,
+    /// The kernel takes the lowest of several.
+    pub metric: u32,
+    /// Whether what goes there is dropped (`RTN_BLACKHOLE` and the like).
+    pub drops: bool,
+}
+
+/// The routes of the main table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Routes {
+    all: Vec<Route>,
+    /// Whether rules (ip-rule(8)) send some packets to other tables.
+    pub by_policy: bool,
+}
+
+impl Routes {
+    /// The best routes to an address; the kernel takes one of them.
+    pub fn find(&self, address: IpAddr) -> Vec<&Route> {
+        let fitting = self.all.iter().filter(|r| r.destination.contains(&address));
+        let rank = |route: &Route| (Reverse(route.destination.prefix_len()), route.metric);
+        let best = fitting.clone().map(rank).min();
+        fitting.filter(|route| Some(rank(route)) == best).collect()
+    }
+}
+
+/// `RT_TABLE_DEFAULT`, `_MAIN` and `_LOCAL`
+const USUAL_TABLES: std::ops::RangeInclusive<u8> = 253..=255;
+/// `RT_TABLE_MAIN`
+const MAIN_TABLE: u8 = 254;
+
+/// The routes of the network namespace of this thread.
+///
+/// # Errors
+/// When the kernel does not answer.
+pub(crate) fn routes() -> Result<Routes, Error> {
+    let socket =
+        Wire::open(Bus::Route).map_err(|source| Error::io("open a netlink socket", source))?;
+    let mut routes = Routes::default();
+    // struct rtmsg: family 0, destination length 1, table 4, type 7, flags 8
+    dump(&socket, libc::RTM_GETROUTE, 12, |head, a| {
+        let (family, length) = (*head.first()?, *head.get(1)?);
+        // RTM_F_CLONED: a cached decision, no route
+        if *head.get(4)? != MAIN_TABLE || number(head, 8)? & 0x200 != 0 {
+            return None;
+        }
+        // RTA_DST 1, RTA_OIF 4, RTA_PRIORITY 6
+        let destination = match a.find(1) {
+            Some(bytes) => address(bytes)?,
+            None if i32::from(family) == libc::AF_INET => IpAddr::from([0; 4]),
+            None if i32::from(family) == libc::AF_INET6 => IpAddr::from([0; 16]),
+            None => return None,
+        };
+        let drops = *head.get(7)? != libc::RTN_UNICAST;
+        routes.all.push(Route {
+            destination: IpNet::new(destination, length).ok()?,
+            device: a.find(4).and_then(|v| number(v, 0)).filter(|_| !drops),
+            metric: a.find(6).and_then(|v| number(v, 0)).unwrap_or(0),
+            drops,
+        });
+        Some(())
+    })?;
+    // struct fib_rule_hdr: table at 4
+    dump(&socket, libc::RTM_GETRULE, 12, |head, _| {
+        if !USUAL_TABLES.contains(head.get(4)?) {
+            routes.by_policy = true;
+        }
+        Some(())
+    })?;
+    Ok(routes)
 }
 
 fn number(bytes: &[u8], offset: usize) -> Option<u32> {

@@ -150,10 +150,12 @@ pub enum Command {
         #[arg(long)]
         way_in: bool,
     },
-    /// Has the last confirmed policy loaded at each boot, by systemd
+    /// Has the last confirmed policy loaded at each boot, by systemd, and
+    /// watched
     ///
-    /// Enables the unit airgap.service, without which Docker then does not
-    /// start. No rule is loaded now.
+    /// Enables the units airgap.service, without which Docker then does not
+    /// start, and airgap-watch.service, which runs `airgap watch`. No rule is
+    /// loaded now.
     #[command(after_help = "Example:\n  airgap install")]
     Install(Root),
     /// Takes back what `install` did; what is loaded stays loaded

@@ -181,7 +181,7 @@ pub fn run(arguments: Arguments) -> Result<u8, Failure> {
         Command::Install(root) => {
             let done = Units::of(root.folder)?.install()?;
             match output {
-                Output::Json => print::json(&json!({ "unit": done.unit, "file": done.file }))?,
+                Output::Json => print::json(&json!({ "units": done }))?,
                 Output::Text => print::installed(&done)?,
             }
         }
@@ -190,9 +190,7 @@ pub fn run(arguments: Arguments) -> Result<u8, Failure> {
             let done = Units::of(root.folder)?.uninstall()?;
             let sealed = here && host()?.status(false).is_ok_and(|status| status.sealed);
             match output {
-                Output::Json => {
-                    print::json(&json!({ "unit": done.unit, "file": done.file, "sealed": sealed }))?
-                }
+                Output::Json => print::json(&json!({ "units": done, "sealed": sealed }))?,
                 Output::Text => print::uninstalled(&done, sealed)?,
             }
         }

@@ -329,21 +329,27 @@ pub fn booted(booted: &Booted) -> io::Result<()> {
 }
 
 /// Writes that the air gap comes back after a boot.
-pub fn installed(done: &Done) -> io::Result<()> {
-    let file = match &done.file {
-        Some(file) => format!(", as {}", file.display()),
-        None => String::new(),
-    };
-    text(format_args!(
-        "Enabled {}{file}: the last confirmed policy is loaded at each boot, and Docker does not start without it.\n",
-        done.unit
-    ))
+pub fn installed(done: &[Done]) -> io::Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    for Done { unit, file } in done {
+        match file {
+            Some(file) => writeln!(out, "Enabled {unit}, as {}.", file.display())?,
+            None => writeln!(out, "Enabled {unit}.")?,
+        }
+    }
+    writeln!(
+        out,
+        "The last confirmed policy is loaded at each boot, and Docker does not start without it."
+    )?;
+    out.flush()
 }
 
 /// Writes what is left when the air gap no longer comes back.
-pub fn uninstalled(done: &Done, sealed: bool) -> io::Result<()> {
+pub fn uninstalled(done: &[Done], sealed: bool) -> io::Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
-    writeln!(out, "Disabled {}: no policy is loaded at boot.", done.unit)?;
+    for Done { unit, .. } in done {
+        writeln!(out, "Disabled {unit}.")?;
+    }
     if sealed {
         writeln!(
             out,

@@ -1,21 +1,32 @@
 //! The systemd units: what `airgap install` and `airgap uninstall` do, and
 //! whether the air gap comes back after a boot.
 //!
-//! The unit is the one of the Debian package. Where that package has put it, it
-//! is only enabled; else it is written for this very program.
+//! The units are those of the Debian package. Where that package has put them,
+//! they are only enabled; else they are written for this very program.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde::Serialize;
+
 use crate::commands::Failure;
 
-/// The unit that loads the last confirmed policy at boot.
+/// Loads the last confirmed policy at boot. To start or stop it by hand would
+/// do nothing, but stop Docker.
 const BOOT: Unit = Unit {
     name: "airgap.service",
     text: include_str!("../debian/units/airgap.service"),
+    runs: false,
 };
+/// Puts back what others change.
+const WATCH: Unit = Unit {
+    name: "airgap-watch.service",
+    text: include_str!("../debian/units/airgap-watch.service"),
+    runs: true,
+};
+const UNITS: [Unit; 2] = [BOOT, WATCH];
 /// The program, as the package's unit calls it.
 const PACKAGED_PROGRAM: &str = "/usr/sbin/airgap";
 /// Where administrators' units are.
@@ -26,9 +37,13 @@ const PACKAGED_UNITS: [&str; 2] = ["usr/lib/systemd/system", "lib/systemd/system
 struct Unit {
     name: &'static str,
     text: &'static str,
+    /// Whether it has a process, which is started and ended with the unit's
+    /// being enabled and disabled.
+    runs: bool,
 }
 
 /// What was done to a unit.
+#[derive(Serialize)]
 pub struct Done {
     /// Its name.
     pub unit: &'static str,
@@ -65,44 +80,63 @@ impl Units {
         }
     }
 
-    /// Has the last confirmed policy loaded at each boot.
+    /// Has the last confirmed policy loaded at each boot, and what is loaded
+    /// watched.
     ///
     /// # Errors
-    /// When the unit cannot be written or enabled.
-    pub fn install(&self) -> Result<Done, Failure> {
-        let file = if self.is_packaged(&BOOT) {
-            None
-        } else {
-            Some(self.write(&BOOT)?)
-        };
+    /// When a unit cannot be written or enabled.
+    pub fn install(&self) -> Result<Vec<Done>, Failure> {
+        let mut done = Vec::new();
+        for unit in &UNITS {
+            let file = if self.is_packaged(unit) {
+                None
+            } else {
+                Some(self.write(unit)?)
+            };
+            done.push(Done {
+                unit: unit.name,
+                file,
+            });
+        }
         self.reload()?;
-        self.systemctl(&["enable", BOOT.name])?;
-        Ok(Done {
-            unit: BOOT.name,
-            file,
-        })
+        for unit in &UNITS {
+            self.switch("enable", unit)?;
+        }
+        Ok(done)
     }
 
-    /// Takes that back. No rule is touched, and no running unit stopped: Docker
-    /// would stop with it.
+    /// Takes that back. No rule is touched.
     ///
     /// # Errors
-    /// When the unit cannot be disabled or removed.
-    pub fn uninstall(&self) -> Result<Done, Failure> {
-        let own = self.own(&BOOT);
-        let mut file = None;
-        if self.is_packaged(&BOOT) || own.exists() {
-            self.systemctl(&["disable", BOOT.name])?;
-        }
-        if own.exists() {
-            fs::remove_file(&own).map_err(|e| failed("remove", &own, &e))?;
-            file = Some(own);
+    /// When a unit cannot be disabled or removed.
+    pub fn uninstall(&self) -> Result<Vec<Done>, Failure> {
+        let mut done = Vec::new();
+        for unit in &UNITS {
+            let own = self.own(unit);
+            if self.is_packaged(unit) || own.exists() {
+                self.switch("disable", unit)?;
+            }
+            let mut file = None;
+            if own.exists() {
+                fs::remove_file(&own).map_err(|e| failed("remove", &own, &e))?;
+                file = Some(own);
+            }
+            done.push(Done {
+                unit: unit.name,
+                file,
+            });
         }
         self.reload()?;
-        Ok(Done {
-            unit: BOOT.name,
-            file,
-        })
+        Ok(done)
+    }
+
+    /// Enables or disables a unit, and its process with it.
+    fn switch(&self, verb: &str, unit: &Unit) -> Result<(), Failure> {
+        if unit.runs && !self.is_image {
+            self.systemctl(&[verb, "--now", unit.name])
+        } else {
+            self.systemctl(&[verb, unit.name])
+        }
     }
 
     fn own(&self, unit: &Unit) -> PathBuf {

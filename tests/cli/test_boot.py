@@ -260,7 +260,8 @@ class Units(Case):
     def test_install_and_uninstall(self):
         said = self.airgap("install", "--root", str(self.root)).stdout
         self.assertIn("airgap.service", said)
-        links = {"sysinit.target.wants/airgap.service", "docker.service.requires/airgap.service"}
+        links = {"sysinit.target.wants/airgap.service", "docker.service.requires/airgap.service",
+                 "multi-user.target.wants/airgap-watch.service"}
         self.assertEqual(self.links(), links)
         unit = self.root / "etc/systemd/system/airgap.service"
         self.assertIn("ExecStart=/usr/sbin/airgap boot", unit.read_text())
@@ -272,9 +273,10 @@ class Units(Case):
 
     def test_the_package_s_unit_is_only_enabled(self):
         packaged = self.root / "lib/systemd/system/airgap.service"
-        shutil.copy(Path(__file__).parents[2] / "airgap-cli/debian/units/airgap.service", packaged)
+        for unit in (Path(__file__).parents[2] / "airgap-cli/debian/units").iterdir():
+            shutil.copy(unit, packaged.parent)
         told = json.loads(self.airgap("install", "--root", str(self.root), "--output", "json").stdout)
-        self.assertIsNone(told["file"])
+        self.assertEqual([unit["file"] for unit in told["units"]], [None, None])
         self.assertIn("docker.service.requires/airgap.service", self.links())
         self.airgap("uninstall", "--root", str(self.root))
         self.assertTrue(packaged.exists())
@@ -284,8 +286,9 @@ class Units(Case):
         self.airgap("install", "--root", str(self.root))
         (self.root / "usr/sbin").mkdir(parents=True)
         shutil.copy("/bin/true", self.root / "usr/sbin/airgap")
-        unit = self.root / "etc/systemd/system/airgap.service"
-        done = sh("systemd-analyze", "verify", "--man=no", str(unit), check=False)
+        units = [str(unit) for unit in (self.root / "etc/systemd/system").glob("*.service")]
+        self.assertEqual(len(units), 2)
+        done = sh("systemd-analyze", "verify", "--man=no", *units, check=False)
         mine = [line for line in done.stderr.splitlines() if "airgap" in line and "not executable" not in line]
         self.assertEqual(mine, [])
 

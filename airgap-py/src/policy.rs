@@ -19,7 +19,7 @@ use crate::{data, node, to_python};
 /// ... to = "192.0.2.1"
 /// ... port = 443
 /// ... ''')
-/// <airgap.Policy '<policy>': 1 allow, sha256:62c98e636229…>
+/// <airgap.Policy '<policy>': 1 allow, sha256:...>
 #[pyclass(frozen, eq, hash, module = "airgap")]
 #[derive(PartialEq, Eq)]
 pub struct Policy(pub Arc<airgap::Policy>);

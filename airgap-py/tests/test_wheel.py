@@ -53,3 +53,10 @@ def test_the_wheel_brings_its_types(wheel):
     listed = subprocess.run([sys.executable, "-m", "zipfile", "-l", wheel], check=True, capture_output=True, text=True).stdout
     assert "airgap/py.typed" in listed
     assert "airgap/_airgap.pyi" in listed
+
+
+def test_the_import_is_quick():
+    program = "import time\nbegin = time.perf_counter()\nimport airgap\nprint(time.perf_counter() - begin)"
+    took = [float(subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout) for _ in range(5)]
+    # The best of them: others may be at work on this machine.
+    assert min(took) < 0.05

@@ -17,9 +17,15 @@ Everything here may be used from any thread; the interpreter lock is released
 while the kernel, the files and the policy's text are worked on.
 """
 
+from __future__ import annotations
+
 from ._airgap import Host, Plan, Policy, __version__
-from ._data import Applied, ChainDrops, Change, Diagnostic, ForeignDrop, Origin, Related, Status
 from ._errors import AirgapError, ConflictError, KernelError, LockoutError, PolicyError
+
+# Type checkers take this name as true.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._data import Applied, ChainDrops, Change, Diagnostic, ForeignDrop, Origin, Related, Status
 
 __all__ = [
     "AirgapError",
@@ -40,3 +46,18 @@ __all__ = [
     "Status",
     "__version__",
 ]
+
+
+# The standard module dataclasses takes longer to import than all else here, and
+# many a program asks for an exit code only.
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from . import _data
+
+        return getattr(_data, name)
+
+    def __dir__():
+        return sorted({*globals(), *__all__})

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from ._data import Diagnostic
+# Type checkers take this name as true.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._data import Diagnostic
 
 
 class AirgapError(Exception):

@@ -9,7 +9,7 @@ PYTHON = $(CARGO_TARGET_DIR)/python
 # Another with Ansible.
 ANSIBLE = $(CARGO_TARGET_DIR)/ansible/tools
 
-.PHONY: build install wheel demo test lint unit header abi cli watch capi python collection ansible lab bench deb test-debian12 packages packages-build clean
+.PHONY: build install wheel demo test lint unit header abi cli watch capi python collection ansible fleet lab bench deb test-debian12 packages packages-build clean
 
 build: packages-build
 	cargo build --release --locked
@@ -48,7 +48,7 @@ wheel: packages-build $(PYTHON)
 demo: packages build
 	python3 tests/lab/demo.py --airgap $(AIRGAP)
 
-test: packages lint unit build cli watch capi python ansible lab
+test: packages lint unit build cli watch capi python ansible fleet lab
 
 lint: packages-build
 	cargo fmt --all --check
@@ -93,6 +93,11 @@ collection: $(ANSIBLE)
 ansible: packages wheel $(ANSIBLE)
 	$(ANSIBLE)/bin/python tests/ansible/sanity.py
 	$(ANSIBLE)/bin/python tests/ansible/run.py
+
+# Twenty hosts that a controller reaches by ssh.
+fleet: packages wheel $(ANSIBLE)
+	scripts/packages openssh-server openssh-client
+	$(ANSIBLE)/bin/python tests/fleet/run.py
 
 lab: packages build
 	python3 tests/lab/run.py --airgap $(AIRGAP) --variant all

@@ -122,7 +122,8 @@ class Boot(Case):
 
     def test_a_record_of_a_later_version_leaves_the_way_in(self):
         self.seal()
-        rewrite(self.kept("confirmed.json"), lambda record: record.update(policy='{"version":2}'))
+        path = self.kept("confirmed.json")
+        path.write_bytes(path.read_bytes().replace(b"version = 1", b"version = 2"))
         self.expect_way_in(self.boot(code=1), "version")
 
     def test_without_anything_left_nothing_is_open(self):
@@ -227,16 +228,6 @@ class Boot(Case):
         done = sh(*words, env=self.environment, check=False)
         self.assertEqual(done.returncode, 1)
         self.assertIn("CAP_NET_ADMIN", done.stderr)
-
-
-def rewrite(path: Path, change) -> None:
-    """Changes a record as a later version would write it, with its checksum."""
-    import hashlib
-
-    record = json.loads(path.read_bytes().split(b"\n")[0])
-    change(record)
-    text = json.dumps(record).encode()
-    path.write_bytes(text + b"\n" + hashlib.sha256(text).hexdigest().encode() + b"\n")
 
 
 def without_hash(ruleset: str) -> list[str]:

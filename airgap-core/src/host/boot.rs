@@ -116,7 +116,7 @@ impl Boot {
 
     /// Loads the policy of a record.
     fn policy(&self, record: &Record) -> Result<Booted, Error> {
-        let policy = Policy::from_json_named(&record.policy, &record.source)?;
+        let policy = record.policy()?;
         let mut notes = Vec::new();
         let mut surroundings = Surroundings::after_boot(&policy, &record.surroundings)?;
         self.load(&policy, &surroundings, &mut notes)?;
@@ -146,8 +146,9 @@ impl Boot {
     fn way_in(&self, reason: String) -> Result<Booted, Error> {
         let mut notes = Vec::new();
         let kept = match self.state.way_in() {
-            Ok(Some(record)) => Policy::from_json_named(&record.policy, &record.source)
-                .map(|policy| (policy, record.surroundings))
+            Ok(Some(record)) => record
+                .policy()
+                .map(|policy| (policy, record.into_surroundings()))
                 .map_err(Error::from),
             Ok(None) => Err(Error::Protocol("no way in was kept")),
             Err(error) => Err(error),

@@ -60,7 +60,7 @@ impl Host {
 /// Tells of the air gap's tables, where they are as they were loaded, from which
 /// items of the policy their rules came.
 fn name_origins(live: &mut RuleGraph, record: &Record) -> Result<(), Error> {
-    let policy = Policy::from_json(&record.policy)?;
+    let policy = record.policy()?;
     let mut loaded = RuleGraph::compile_in(&policy, &record.surroundings)?;
     adopt(&mut loaded, live);
     for table in live.tables.iter_mut().filter(|table| table.is_airgap()) {

@@ -83,10 +83,10 @@ impl Host {
         surroundings.denied_log = match self.denied_log {
             Some(log) => log,
             None => State::of_this_namespace()?
-                .loaded()
+                .loaded_head()
                 .ok()
                 .flatten()
-                .and_then(|record| record.surroundings.denied_log),
+                .and_then(|head| head.surroundings.denied_log),
         };
         Ok(surroundings)
     }

@@ -11,7 +11,6 @@ use crate::error::Error;
 use crate::foreign::ForeignDrop;
 use crate::graph::{Family, RuleGraph, Statement, TABLE_NAME, Verdict};
 use crate::netlink::Kernel;
-use crate::policy::Policy;
 use crate::state::{Journal, Record, State};
 use crate::surroundings::Surroundings;
 
@@ -105,7 +104,7 @@ impl Host {
                 foreign: foreign_drops(&kernel)?,
                 source: record.as_ref().map(|r| r.source.clone()),
                 since: record.as_ref().map(|r| r.since),
-                surroundings: record.map(|r| r.surroundings),
+                surroundings: record.map(Record::into_surroundings),
                 watch: state.journal()?.map(|journal| WatchStatus {
                     running: state.is_watched(),
                     journal,
@@ -126,7 +125,7 @@ impl Seen {
     fn by(kernel: &Kernel, record: Option<Record>, full: bool) -> Result<Self, Error> {
         let mut expected = None;
         if let Some(record) = &record {
-            let policy = Policy::from_json(&record.policy)?;
+            let policy = record.policy()?;
             expected = Some(RuleGraph::compile_in(&policy, &record.surroundings)?);
         }
         let mut live = read_up_to(kernel, expected.as_ref(), full)?.0;
@@ -162,7 +161,7 @@ fn outdated(record: &Record, loaded: &RuleGraph) -> Result<Vec<String>, Error> {
     if now == record.surroundings {
         return Ok(Vec::new());
     }
-    let policy = Policy::from_json(&record.policy)?;
+    let policy = record.policy()?;
     let mut meant = RuleGraph::compile_in(&policy, &now)?;
     adopt(&mut meant, loaded);
     Ok(differences(&meant, loaded)

@@ -89,7 +89,7 @@ impl PolicyError {
     }
 
     /// For a policy that could not even be read.
-    pub(super) fn unread(name: &str, message: String, help: Option<String>) -> Self {
+    pub(crate) fn unread(name: &str, message: String, help: Option<String>) -> Self {
         let diagnostic = Diagnostic {
             severity: Severity::Error,
             message,

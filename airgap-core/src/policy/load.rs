@@ -5,6 +5,8 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::diagnostic::{Diagnostic, PolicyError, Severity};
 use super::fault::Fault;
 use super::model::{Place, Policy};
@@ -22,8 +24,9 @@ const SIZE_MAX: u64 = 256 << 20;
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// The forms of a policy's text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Form {
     Toml,
     Json,
 }
@@ -59,6 +62,14 @@ impl Policy {
     /// Every mistake in it.
     pub fn from_json_named(text: &str, name: &str) -> Result<Self, PolicyError> {
         from_text(text.to_owned(), name, Form::Json)
+    }
+
+    /// Reads a policy from a text that was kept of one.
+    ///
+    /// # Errors
+    /// Every mistake in it.
+    pub(crate) fn from_kept(text: &str, name: &str, form: Form) -> Result<Self, PolicyError> {
+        from_text(text.to_owned(), name, form)
     }
 
     /// Reads a policy from the bytes of a file: JSON if `name` ends in

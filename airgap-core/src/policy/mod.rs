@@ -34,6 +34,7 @@ mod tests;
 
 pub use allow::{Allow, AllowPairs, ExactPair};
 pub use diagnostic::{Diagnostic, PolicyError, Related, Severity};
+pub(crate) use load::Form;
 pub use model::{
     Address, Admit, AdmitProto, AllowPair, BridgeExemption, BridgeName, ContainerSource, Dhcp,
     HostNeeds, HostPort, INTERFACE_NAME_MAX, Openings, Place, Policy, PortRange, Proto, Resolvers,

@@ -109,6 +109,11 @@ impl Source {
         &self.name
     }
 
+    /// The language that a policy was read from it by; data has none.
+    pub(crate) fn form(&self) -> Option<Form> {
+        self.form
+    }
+
     /// All of it.
     #[must_use]
     pub fn text(&self) -> &str {

@@ -5,7 +5,10 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
 
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
@@ -22,29 +25,40 @@ const CHECKSUM: usize = 66;
 /// # Errors
 /// When it cannot be read, or holds something else.
 pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
-    let text = match fs::read(path) {
-        Ok(text) => text,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(Error::io(format!("read {}", path.display()), source)),
+    let Some(text) = content(path)? else {
+        return Ok(None);
     };
-    let damaged = |source| {
-        Error::io(
-            format!("understand {}, which is damaged", path.display()),
-            source,
-        )
+    let whole = match opened(&text) {
+        Some((json, [])) => serde_json::from_slice(json).map_err(io::Error::from),
+        _ => Err(no_checksum()),
     };
-    let json = text
-        .split_last_chunk::<CHECKSUM>()
-        .filter(|(json, sum)| checksum(json) == sum.as_slice())
-        .map(|(json, _)| json)
-        .ok_or_else(|| damaged(io::Error::other("its checksum is not that of its content")))?;
-    serde_json::from_slice(json)
-        .map(Some)
-        .map_err(|e| damaged(e.into()))
+    whole.map(Some).map_err(|e| damaged(path, e))
 }
 
-/// JSON for a file, and a checksum behind it: a damaged address would still be
-/// an address.
+/// The bytes of a file, none where there is no such file.
+///
+/// # Errors
+/// When it cannot be read.
+pub(super) fn content(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::io(format!("read {}", path.display()), source)),
+    }
+}
+
+/// A file that holds something else than was written there.
+pub(super) fn damaged(path: &Path, why: io::Error) -> Error {
+    let what = format!("understand {}, which is damaged", path.display());
+    Error::io(what, why)
+}
+
+pub(super) fn no_checksum() -> io::Error {
+    io::Error::other("its checksum is not that of its content")
+}
+
+/// A line of JSON for a file, and behind it a line with its checksum: a damaged
+/// address would still be an address.
 ///
 /// # Errors
 /// None that is known; the writer of JSON may have its own.
@@ -54,6 +68,15 @@ pub(super) fn json(content: &impl Serialize) -> Result<Vec<u8>, Error> {
     let checksum = checksum(&text);
     text.extend_from_slice(&checksum);
     Ok(text)
+}
+
+/// The JSON of such lines, and what follows them; none where the checksum is
+/// another.
+pub(super) fn opened(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = text.iter().position(|byte| *byte == b'\n')?;
+    let (json, rest) = text.split_at_checked(end)?;
+    let (sum, rest) = rest.split_first_chunk::<CHECKSUM>()?;
+    (checksum(json) == sum).then_some((json, rest))
 }
 
 /// A line with the SHA-256 of a text.
@@ -85,13 +108,13 @@ pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// A file that lies whole on the disk under a name of its own, and takes the
-/// place of the old one when it is published. Only who holds the lock writes
-/// one.
+/// A file that is written whole under a name of its own, and takes the place of
+/// the old one when it is published. Only who holds the lock writes one.
 #[derive(Debug)]
 pub(super) struct Draft {
     draft: PathBuf,
     path: PathBuf,
+    file: File,
 }
 
 impl Draft {
@@ -103,21 +126,24 @@ impl Draft {
         path.with_file_name(name)
     }
 
-    /// Writes a file and has it on the disk.
+    /// Writes a file of these parts, and takes the room for it on the disk.
     ///
     /// # Errors
     /// When there is no room or no right to; no draft is left then.
-    pub fn write(path: &Path, content: &[u8]) -> Result<Self, Error> {
+    pub fn write(path: &Path, parts: &[&[u8]]) -> Result<Self, Error> {
         let draft = Self::of(path);
         let result = (|| {
             make_folder(path.parent().unwrap_or(Path::new("/")))?;
             let mut file = File::create(&draft)?;
-            file.write_all(content)?;
-            file.sync_all()
+            take_room(&file, parts.iter().map(|part| part.len()).sum())?;
+            for part in parts {
+                file.write_all(part)?;
+            }
+            Ok(file)
         })();
         let path = path.to_owned();
         match result {
-            Ok(()) => Ok(Self { draft, path }),
+            Ok(file) => Ok(Self { draft, path, file }),
             Err(source) => {
                 // What is left of it is of no use; the first error is told.
                 let _ = fs::remove_file(&draft);
@@ -126,21 +152,100 @@ impl Draft {
         }
     }
 
-    /// Puts the draft in the place of the file, and has that on the disk.
+    /// Puts the draft in the place of the file, for as long as the host runs:
+    /// what is in /run does not outlive that.
     ///
     /// # Errors
     /// When the file system refuses; the old file is still there then.
     pub fn publish(self) -> Result<(), Error> {
-        let result = fs::rename(&self.draft, &self.path)
-            .and_then(|()| File::open(self.path.parent().unwrap_or(Path::new("/")))?.sync_all());
-        result.map_err(|source| {
+        fs::rename(&self.draft, &self.path).map_err(|source| {
             Error::io(format!("put {} in its place", self.path.display()), source)
         })
+    }
+
+    /// The same on the disk, where it outlives a crash.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn publish_lasting(self) -> Result<(), Error> {
+        let written = self.file.sync_all();
+        written.map_err(|source| Error::io(format!("write {}", self.draft.display()), source))?;
+        let path = self.path.clone();
+        self.publish()?;
+        folder_to_disk(&path)
     }
 
     /// Forgets the draft; the file stays as it was.
     pub fn discard(self) {
         // Whoever writes the next one overwrites what is left.
         let _ = fs::remove_file(&self.draft);
+    }
+}
+
+/// Drafts in one folder that are brought to the disk while something else is
+/// done.
+#[derive(Debug)]
+pub(super) struct Lasting {
+    drafts: Vec<Draft>,
+    to_disk: JoinHandle<io::Result<Vec<File>>>,
+}
+
+impl Lasting {
+    /// Begins to bring these to the disk.
+    ///
+    /// # Errors
+    /// When there are no files to be had.
+    pub fn begin(drafts: Vec<Draft>) -> Result<Self, Error> {
+        let files: io::Result<Vec<File>> = drafts.iter().map(|d| d.file.try_clone()).collect();
+        let files = files.map_err(|e| Error::io("write what is to be loaded", e))?;
+        let to_disk = thread::spawn(move || {
+            files.iter().try_for_each(File::sync_all)?;
+            Ok(files)
+        });
+        Ok(Self { drafts, to_disk })
+    }
+
+    /// Waits until they are there, and puts each in the place of its file in
+    /// their order.
+    ///
+    /// # Errors
+    /// When the disk or the file system refuses.
+    pub fn publish(self) -> Result<(), Error> {
+        let Some(path) = self.drafts.first().map(|draft| draft.path.clone()) else {
+            return Ok(());
+        };
+        let panicked = |_| Err(io::Error::other("the thread that did it panicked"));
+        self.to_disk.join().unwrap_or_else(panicked).map_err(|e| {
+            Error::io(
+                format!("bring {} to the disk", Draft::of(&path).display()),
+                e,
+            )
+        })?;
+        self.drafts.into_iter().try_for_each(Draft::publish)?;
+        folder_to_disk(&path)
+    }
+
+    /// Forgets them; the files stay as they were.
+    pub fn discard(self) {
+        self.drafts.into_iter().for_each(Draft::discard);
+    }
+}
+
+/// Has what is in the folder of a file on the disk.
+fn folder_to_disk(path: &Path) -> Result<(), Error> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|source| Error::io(format!("write the folder {}", folder.display()), source))
+}
+
+/// Takes room on the disk, so that what is written there finds it: some file
+/// systems look for it only when they bring a file to the disk.
+fn take_room(file: &File, bytes: usize) -> io::Result<()> {
+    let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+    match fallocate(file, FallocateFlags::empty(), 0, bytes) {
+        // Not every file system can.
+        Ok(()) | Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) => Ok(()),
+        Err(errno) => Err(errno.into()),
     }
 }

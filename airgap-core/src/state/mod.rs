@@ -15,10 +15,10 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use self::file::Draft;
+use self::file::{Draft, Lasting};
 pub use self::journal::{Differences, Healed, Journal, Process};
 pub(crate) use self::lock::Lock;
-pub(crate) use self::record::Record;
+pub(crate) use self::record::{Head, Record};
 use crate::error::Error;
 use crate::netlink::fake_folder;
 
@@ -164,7 +164,7 @@ impl State {
     /// # Errors
     /// When the folder cannot be written to.
     pub fn keep_journal(&self, journal: &Journal) -> Result<(), Error> {
-        Draft::write(&self.run.join(JOURNAL), &file::json(journal)?)?.publish()
+        Draft::write(&self.run.join(JOURNAL), &[&file::json(journal)?])?.publish()
     }
 
     /// Tells whether another record was kept as loaded since: none while there
@@ -180,11 +180,10 @@ impl State {
     /// # Errors
     /// When a folder cannot be written to.
     pub fn adapt(&self, record: &Record) -> Result<(), Error> {
-        let text = file::json(record)?;
-        Draft::write(&self.loaded_path(), &text)?.publish()?;
+        record.draft(&self.loaded_path())?.publish()?;
         match self.confirmed()? {
             Some(confirmed) if confirmed.hash == record.hash => {
-                Draft::write(&self.confirmed_path(), &text)?.publish()
+                record.draft(&self.confirmed_path())?.publish_lasting()
             }
             _ => Ok(()),
         }
@@ -195,7 +194,15 @@ impl State {
     /// # Errors
     /// When it cannot be read.
     pub fn loaded(&self) -> Result<Option<Record>, Error> {
-        file::read(&self.loaded_path())
+        Record::read(&self.loaded_path())
+    }
+
+    /// The same without the policy, which can be long.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn loaded_head(&self) -> Result<Option<Head>, Error> {
+        Head::read(&self.loaded_path())
     }
 
     /// What was being loaded when whoever did it was stopped: the kernel may
@@ -203,7 +210,7 @@ impl State {
     pub fn loading(&self) -> Option<Record> {
         // A draft is not whole if its writer was stopped while it wrote, and
         // then nothing was loaded.
-        file::read(&Draft::of(&self.loaded_path())).ok().flatten()
+        Record::read(&Draft::of(&self.loaded_path())).ok().flatten()
     }
 
     /// The policy that was last confirmed, which counts after a reboot; none if
@@ -212,7 +219,7 @@ impl State {
     /// # Errors
     /// When it cannot be read.
     pub fn confirmed(&self) -> Result<Option<Record>, Error> {
-        file::read(&self.confirmed_path())
+        Record::read(&self.confirmed_path())
     }
 
     /// The administrators' way in by the policy that was last confirmed, for
@@ -221,7 +228,7 @@ impl State {
     /// # Errors
     /// When it cannot be read.
     pub fn way_in(&self) -> Result<Option<Record>, Error> {
-        file::read(&self.way_in_path())
+        Record::read(&self.way_in_path())
     }
 
     /// Keeps what is loaded already; what is confirmed stays as it is. Only who
@@ -230,40 +237,33 @@ impl State {
     /// # Errors
     /// When the folder cannot be written to.
     pub fn keep_loaded(&self, record: &Record) -> Result<(), Error> {
-        Draft::write(&self.loaded_path(), &file::json(record)?)?.publish()
+        record.draft(&self.loaded_path())?.publish()
     }
 
-    /// Puts on the disk what is about to be loaded, so that no change of the
-    /// ruleset is without its record. It takes the place of the old one by
-    /// [`Drafts::publish`]. Only who holds the lock does this.
+    /// Writes down what is about to be loaded, so that no change of the ruleset
+    /// is without its record. It is brought to the disk while it is loaded, and
+    /// takes the place of the old one by [`Drafts::publish`]. Only who holds the
+    /// lock does this.
     ///
     /// # Errors
     /// When a folder cannot be written to.
     pub fn draft(&self, record: &Record) -> Result<Drafts, Error> {
-        let text = file::json(record)?;
-        let loaded = Draft::write(&self.loaded_path(), &text)?;
-        let confirmed = match Draft::write(&self.confirmed_path(), &text) {
-            Ok(draft) => draft,
-            Err(error) => {
-                loaded.discard();
-                return Err(error);
-            }
-        };
-        let way_in = record
-            .way_in()
-            .and_then(|way_in| Draft::write(&self.way_in_path(), &file::json(&way_in)?));
-        match way_in {
-            Ok(way_in) => Ok(Drafts {
-                loaded,
-                confirmed,
-                way_in,
-            }),
-            Err(error) => {
-                loaded.discard();
-                confirmed.discard();
-                Err(error)
-            }
+        let mut drafts = Vec::new();
+        let written = (|| {
+            drafts.push(record.draft(&self.loaded_path())?);
+            drafts.push(record.way_in()?.draft(&self.way_in_path())?);
+            drafts.push(record.draft(&self.confirmed_path())?);
+            Ok(())
+        })();
+        if let Err(error) = written {
+            drafts.into_iter().for_each(Draft::discard);
+            return Err(error);
         }
+        let kept = Lasting::begin(drafts.split_off(1))?;
+        Ok(Drafts {
+            loaded: drafts,
+            kept,
+        })
     }
 
     /// Forgets what was loaded and confirmed.
@@ -288,9 +288,9 @@ impl State {
 /// The records of a policy that is about to be loaded.
 #[derive(Debug)]
 pub(crate) struct Drafts {
-    loaded: Draft,
-    confirmed: Draft,
-    way_in: Draft,
+    loaded: Vec<Draft>,
+    /// The way in, and what is confirmed.
+    kept: Lasting,
 }
 
 impl Drafts {
@@ -299,16 +299,14 @@ impl Drafts {
     /// # Errors
     /// When the file system refuses.
     pub fn publish(self) -> Result<(), Error> {
-        self.loaded.publish()?;
-        self.way_in.publish()?;
-        self.confirmed.publish()
+        self.loaded.into_iter().try_for_each(Draft::publish)?;
+        self.kept.publish()
     }
 
     /// The policy was not loaded.
     pub fn discard(self) {
-        self.loaded.discard();
-        self.way_in.discard();
-        self.confirmed.discard();
+        self.loaded.into_iter().for_each(Draft::discard);
+        self.kept.discard();
     }
 }
 
@@ -354,7 +352,8 @@ mod tests {
         // A file where a folder is needed.
         fs::write(&state.kept, "").unwrap();
         let error = host.apply(&host.plan(&policy(1)).unwrap()).unwrap_err();
-        assert!(error.to_string().contains("confirmed.json"), "{error}");
+        let folder = state.kept.display().to_string();
+        assert!(error.to_string().contains(&folder), "{error}");
         assert!(host.live().unwrap().tables.is_empty());
         assert!(state.loading().is_none());
     }

@@ -40,7 +40,7 @@ struct Meant {
 
 impl Meant {
     fn new(version: Option<Version>, record: Record) -> Result<Self, Error> {
-        let policy = Policy::from_json(&record.policy)?;
+        let policy = record.policy()?;
         let graph = RuleGraph::compile_in(&policy, &record.surroundings)?;
         Ok(Self {
             version,

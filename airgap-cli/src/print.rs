@@ -224,7 +224,10 @@ pub fn status(status: &Status, comes_back: Option<bool>) -> io::Result<()> {
     if let Some(surroundings) = &status.surroundings {
         for (name, addresses) in &surroundings.names {
             let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
-            writeln!(out, "name:    {name} is {}", addresses.join(", "))?;
+            let watched = status.watch.as_ref();
+            let more = watched.and_then(|watch| watch.journal.names.get(name));
+            let more = more.map(ToString::to_string).unwrap_or_default();
+            writeln!(out, "name:    {name} is {}{more}", addresses.join(", "))?;
         }
         if let Some(log) = surroundings.denied_log {
             writeln!(out, "log:     what is dropped goes to {log}")?;

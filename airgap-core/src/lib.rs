@@ -52,7 +52,7 @@ pub use graph::RuleGraph;
 pub use host::{Applied, Booted, ChainDrops, Host, Plan, Status, WatchStatus, explain};
 pub use netlink::{Device, FakeKernel};
 pub use policy::{Policy, PolicyError};
-pub use state::{Differences, Healed, Journal, Process};
+pub use state::{Differences, Healed, Journal, NameStatus, Process};
 pub use surroundings::Surroundings;
 pub use warnings::host_warnings;
 pub use watch::WatchEvent;

@@ -56,7 +56,7 @@ impl Default for Surroundings {
 }
 
 /// The file that names the system's name servers.
-const RESOLV_CONF: &str = "/etc/resolv.conf";
+pub(crate) const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 impl Surroundings {
     /// Looks up what the policy names, in the network namespace of this
@@ -71,7 +71,7 @@ impl Surroundings {
         observed.resolve_users(policy, &mut unresolved);
         if policy.host.resolvers == Resolvers::System {
             match fs::read_to_string(RESOLV_CONF) {
-                Ok(text) => observed.resolvers = name_servers(&text),
+                Ok(text) => observed.resolvers = network_name_servers(&text),
                 Err(error) => unresolved.push(Unresolved {
                     message: format!("`resolvers = \"system\"` needs {RESOLV_CONF}: {error}"),
                     origin: Origin {
@@ -248,7 +248,7 @@ fn origin(section: Section, index: usize, place: Place) -> Origin {
 }
 
 /// All addresses of a host name, ordered, without duplicates.
-fn resolve(name: &str) -> io::Result<Vec<IpAddr>> {
+pub(crate) fn resolve(name: &str) -> io::Result<Vec<IpAddr>> {
     let mut found: Vec<IpAddr> = (name, 0)
         .to_socket_addrs()?
         .map(|a| a.ip().to_canonical())
@@ -261,19 +261,21 @@ fn resolve(name: &str) -> io::Result<Vec<IpAddr>> {
     Ok(found)
 }
 
-/// The addresses of the lines `nameserver` of resolv.conf(5), without those of
-/// the loopback interface, which needs no opening.
-fn name_servers(text: &str) -> Vec<IpAddr> {
-    let mut servers: Vec<IpAddr> = text
-        .lines()
-        .filter_map(|line| {
-            line.strip_prefix("nameserver")?
-                .split_whitespace()
-                .next()?
-                .parse()
-                .ok()
-        })
-        .filter(|address: &IpAddr| !address.is_loopback())
+/// The addresses of the lines `nameserver` of resolv.conf(5), in order.
+pub(crate) fn name_servers(text: &str) -> impl Iterator<Item = IpAddr> {
+    text.lines().filter_map(|line| {
+        line.strip_prefix("nameserver")?
+            .split_whitespace()
+            .next()?
+            .parse()
+            .ok()
+    })
+}
+
+/// Those without the loopback interface's, which needs no opening.
+fn network_name_servers(text: &str) -> Vec<IpAddr> {
+    let mut servers: Vec<IpAddr> = name_servers(text)
+        .filter(|address| !address.is_loopback())
         .collect();
     servers.sort();
     servers.dedup();
@@ -292,6 +294,6 @@ mod tests {
             .iter()
             .filter_map(|a| a.parse().ok())
             .collect();
-        assert_eq!(name_servers(text), expected);
+        assert_eq!(network_name_servers(text), expected);
     }
 }

@@ -3,6 +3,7 @@
 
 mod attr;
 mod batch;
+mod conntrack;
 mod decode;
 mod elements;
 mod encode;
@@ -17,6 +18,7 @@ mod wire;
 mod xt;
 
 pub(crate) use batch::{Batch, Operation, Position};
+pub(crate) use conntrack::addresses_in_use;
 pub use fake::FakeKernel;
 pub(crate) use fake::folder as fake_folder;
 pub(crate) use monitor::{Author, DeviceEvents, RulesetEvents, Told};

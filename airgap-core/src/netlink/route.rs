@@ -15,6 +15,11 @@ use super::socket::messages;
 use super::wire::Wire;
 use crate::error::Error;
 
+/// What is asked for, in errors.
+const DEVICES: &str = "the network devices";
+/// What is asked for, in errors.
+const ROUTES: &str = "the routes";
+
 /// A network device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {
@@ -49,7 +54,7 @@ pub(crate) fn devices() -> Result<Vec<Device>, Error> {
         Wire::open(Bus::Route).map_err(|source| Error::io("open a netlink socket", source))?;
     let mut devices = BTreeMap::new();
     // struct ifinfomsg: index at 4
-    dump(&socket, libc::RTM_GETLINK, 16, |head, a| {
+    dump(&socket, libc::RTM_GETLINK, 16, DEVICES, |head, a| {
         let index = number(head, 4)?;
         // IFLA_IFNAME 3, IFLA_MASTER 10, IFLA_LINKINFO 18 { IFLA_INFO_KIND 1 }
         let master = a.find(10).and_then(|v| number(v, 0));
@@ -66,7 +71,7 @@ pub(crate) fn devices() -> Result<Vec<Device>, Error> {
         Some(())
     })?;
     // struct ifaddrmsg: prefix length at 1, index at 4
-    dump(&socket, libc::RTM_GETADDR, 8, |head, a| {
+    dump(&socket, libc::RTM_GETADDR, 8, DEVICES, |head, a| {
         let device = devices.get_mut(&number(head, 4)?)?;
         // IFA_LOCAL 2 is the own address where IFA_ADDRESS 1 is the peer's
         let address = address(a.find(2).or_else(|| a.find(1))?)?;
@@ -76,7 +81,7 @@ pub(crate) fn devices() -> Result<Vec<Device>, Error> {
         Some(())
     })?;
     // struct rtmsg: destination length at 1
-    dump(&socket, libc::RTM_GETROUTE, 12, |head, a| {
+    dump(&socket, libc::RTM_GETROUTE, 12, DEVICES, |head, a| {
         // RTA_OIF 4
         if head.get(1) == Some(&0) {
             devices
@@ -133,7 +138,7 @@ pub(crate) fn routes() -> Result<Routes, Error> {
         Wire::open(Bus::Route).map_err(|source| Error::io("open a netlink socket", source))?;
     let mut routes = Routes::default();
     // struct rtmsg: family 0, destination length 1, table 4, type 7, flags 8
-    dump(&socket, libc::RTM_GETROUTE, 12, |head, a| {
+    dump(&socket, libc::RTM_GETROUTE, 12, ROUTES, |head, a| {
         let (family, length) = (*head.first()?, *head.get(1)?);
         // RTM_F_CLONED: a cached decision, no route
         if *head.get(4)? != MAIN_TABLE || number(head, 8)? & 0x200 != 0 {
@@ -156,7 +161,7 @@ pub(crate) fn routes() -> Result<Routes, Error> {
         Some(())
     })?;
     // struct fib_rule_hdr: table at 4
-    dump(&socket, libc::RTM_GETRULE, 12, |head, _| {
+    dump(&socket, libc::RTM_GETRULE, 12, ROUTES, |head, _| {
         if !USUAL_TABLES.contains(head.get(4)?) {
             routes.by_policy = true;
         }
@@ -171,7 +176,7 @@ fn number(bytes: &[u8], offset: usize) -> Option<u32> {
     ))
 }
 
-fn address(bytes: &[u8]) -> Option<IpAddr> {
+pub(super) fn address(bytes: &[u8]) -> Option<IpAddr> {
     match bytes.len() {
         4 => Some(IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?)),
         16 => Some(IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?)),
@@ -180,11 +185,12 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
 }
 
 /// Asks for all objects of a kind, which begin with a head of `head_len`
-/// bytes.
-fn dump(
+/// bytes; `what` they are, for an error.
+pub(super) fn dump(
     socket: &Wire,
     kind: u16,
     head_len: usize,
+    what: &str,
     mut each: impl FnMut(&[u8], Attributes) -> Option<()>,
 ) -> Result<(), Error> {
     let length = u32::try_from(16 + head_len).unwrap_or(u32::MAX);
@@ -196,16 +202,16 @@ fn dump(
     request.resize(16 + head_len, 0);
     socket
         .send(&request)
-        .map_err(|source| Error::io("ask for the network devices", source))?;
+        .map_err(|source| Error::io(format!("ask for {what}"), source))?;
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let length = socket
             .receive(&mut buffer)
-            .map_err(|source| Error::io("hear of the network devices", source))?;
+            .map_err(|source| Error::io(format!("hear of {what}"), source))?;
         for message in messages(buffer.get(..length).unwrap_or_default()) {
             if let Some(error) = message.error() {
                 let source = io::Error::from_raw_os_error(error.errno);
-                return Err(Error::io("ask for the network devices", source));
+                return Err(Error::io(format!("ask for {what}"), source));
             }
             if i32::from(message.kind) == libc::NLMSG_DONE {
                 return Ok(());

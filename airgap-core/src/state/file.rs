@@ -163,18 +163,6 @@ impl Draft {
         })
     }
 
-    /// The same on the disk, where it outlives a crash.
-    ///
-    /// # Errors
-    /// When the file system refuses.
-    pub fn publish_lasting(self) -> Result<(), Error> {
-        let written = self.file.sync_all();
-        written.map_err(|source| Error::io(format!("write {}", self.draft.display()), source))?;
-        let path = self.path.clone();
-        self.publish()?;
-        folder_to_disk(&path)
-    }
-
     /// Forgets the draft; the file stays as it was.
     pub fn discard(self) {
         // Whoever writes the next one overwrites what is left.

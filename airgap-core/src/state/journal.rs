@@ -1,6 +1,8 @@
 //! What a watch has seen and done, for `status` to tell.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +20,9 @@ pub struct Journal {
     pub history: Vec<Healed>,
     /// What does not work at the moment, and is tried again.
     pub failure: Option<String>,
+    /// The host names that are not simply what they resolve to.
+    #[serde(default)]
+    pub names: BTreeMap<String, NameStatus>,
 }
 
 impl Journal {
@@ -28,6 +33,19 @@ impl Journal {
         let old = self.history.len().saturating_sub(HISTORY_MAX);
         self.history.drain(..old);
     }
+}
+
+/// Why more is open for a host name than what it resolves to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameStatus {
+    /// Addresses of earlier answers, which stay open until the flows that use
+    /// them end, or an hour.
+    pub kept: Vec<IpAddr>,
+    /// Since when it does not resolve, in seconds since 1970 UTC. Its last
+    /// answer stays open.
+    pub failing_since: Option<u64>,
+    /// Why it does not resolve.
+    pub failure: Option<String>,
 }
 
 /// A change by others that was taken back.
@@ -69,6 +87,23 @@ impl From<Vec<String>> for Differences {
         let count = all.len();
         all.truncate(NAMED_MAX);
         Self { first: all, count }
+    }
+}
+
+/// What comes behind the name's addresses.
+impl fmt::Display for NameStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kept: Vec<_> = self.kept.iter().map(ToString::to_string).collect();
+        if !kept.is_empty() {
+            write!(f, " ({} until its flows end)", kept.join(", "))?;
+        }
+        if let Some(failure) = &self.failure {
+            write!(
+                f,
+                "; it does not resolve, and its last answer stays: {failure}"
+            )?;
+        }
+        Ok(())
     }
 }
 

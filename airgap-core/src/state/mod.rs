@@ -16,7 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 use self::file::{Draft, Lasting};
-pub use self::journal::{Differences, Healed, Journal, Process};
+pub use self::journal::{Differences, Healed, Journal, NameStatus, Process};
 pub(crate) use self::lock::Lock;
 pub(crate) use self::record::{Head, Record};
 use crate::error::Error;
@@ -174,21 +174,6 @@ impl State {
         Some(Version(file.ino(), file.mtime(), file.mtime_nsec()))
     }
 
-    /// Keeps what the loaded policy means by now, also for after a reboot if it
-    /// is the confirmed one. Only who holds the lock does this.
-    ///
-    /// # Errors
-    /// When a folder cannot be written to.
-    pub fn adapt(&self, record: &Record) -> Result<(), Error> {
-        record.draft(&self.loaded_path())?.publish()?;
-        match self.confirmed()? {
-            Some(confirmed) if confirmed.hash == record.hash => {
-                record.draft(&self.confirmed_path())?.publish_lasting()
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// What was loaded last, none if nothing was.
     ///
     /// # Errors
@@ -266,6 +251,24 @@ impl State {
         })
     }
 
+    /// The same for what the loaded policy means by now. What counts after a
+    /// reboot follows only if it is the same policy.
+    ///
+    /// # Errors
+    /// When a folder cannot be written to, or what was confirmed is damaged.
+    pub fn draft_adapted(&self, record: &Record) -> Result<Drafts, Error> {
+        let is_confirmed = self
+            .confirmed()?
+            .is_some_and(|confirmed| confirmed.hash == record.hash);
+        if is_confirmed {
+            return self.draft(record);
+        }
+        Ok(Drafts {
+            loaded: vec![record.draft(&self.loaded_path())?],
+            kept: Lasting::begin(Vec::new())?,
+        })
+    }
+
     /// Forgets what was loaded and confirmed.
     ///
     /// # Errors
@@ -294,7 +297,8 @@ pub(crate) struct Drafts {
 }
 
 impl Drafts {
-    /// The policy is loaded, and is what counts after a reboot.
+    /// The policy is loaded, and is what counts after a reboot unless another is
+    /// and stays so.
     ///
     /// # Errors
     /// When the file system refuses.

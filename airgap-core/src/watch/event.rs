@@ -1,10 +1,11 @@
 //! What a watch tells.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use serde::Serialize;
 
-use crate::state::{Differences, Healed};
+use crate::state::{Differences, Healed, NameStatus};
 
 /// Something that a watch saw or did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -30,6 +31,16 @@ pub enum WatchEvent {
         /// In what the air gap was not what the policy means on this host.
         changes: Differences,
     },
+    /// A host name of the policy stands for something else, or does not resolve.
+    Name {
+        /// The name.
+        name: String,
+        /// All addresses that are open for it.
+        addresses: Vec<IpAddr>,
+        /// Why they are not simply its answer.
+        #[serde(flatten)]
+        status: NameStatus,
+    },
     /// Something does not work, and is tried again.
     Failed {
         /// What and why.
@@ -46,6 +57,14 @@ impl fmt::Display for WatchEvent {
             Self::Removed => f.write_str("the air gap was removed"),
             Self::Healed(healed) => write!(f, "healed: {healed}"),
             Self::Adapted { changes } => write!(f, "adapted to the host: {changes}"),
+            Self::Name {
+                name,
+                addresses,
+                status,
+            } => {
+                let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+                write!(f, "name {name} is {}{status}", addresses.join(", "))
+            }
             Self::Failed { message } => write!(f, "failed, trying again: {message}"),
         }
     }

@@ -1,18 +1,21 @@
 //! Keeps the air gap as it was loaded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::bring::{bring, large_sets};
 use super::event::WatchEvent;
+use super::meant::Meant;
+use super::names::Names;
 use super::process::process_of;
+use super::resolver::Resolver;
 use crate::delta::{adopt, operations};
-use crate::difference::differences;
 use crate::error::Error;
 use crate::graph::{Family, RuleGraph};
-use crate::host::reading::{READ_BACK_MAX, assume_unread, read_up_to};
-use crate::netlink::{Batch, Kernel, Told};
-use crate::policy::Policy;
-use crate::state::{Healed, Journal, Process, Record, State, Version};
+use crate::host::reading::{assume_unread, read_up_to};
+use crate::netlink::{Kernel, Told, addresses_in_use};
+use crate::state::{Drafts, Healed, Journal, Process, State};
 use crate::surroundings::Surroundings;
 
 /// How often to look at what tells nobody that it changes, as Docker's daemon.
@@ -24,33 +27,6 @@ const TRY_LOCK: Duration = Duration::from_millis(5);
 /// How long who changes the air gap rightly is waited for when a stranger has
 /// changed it too: the holder of the lock may be stopped for good.
 const COURTESY: Duration = Duration::from_millis(200);
-/// How often what others keep changing is put back before the next pause.
-const TRIES: usize = 20;
-
-/// What is loaded, and should stay so.
-struct Meant {
-    /// That of the file that said so; none while there was no such file.
-    version: Option<Version>,
-    record: Record,
-    policy: Policy,
-    graph: RuleGraph,
-    /// Whether the file holds this record.
-    kept: bool,
-}
-
-impl Meant {
-    fn new(version: Option<Version>, record: Record) -> Result<Self, Error> {
-        let policy = record.policy()?;
-        let graph = RuleGraph::compile_in(&policy, &record.surroundings)?;
-        Ok(Self {
-            version,
-            record,
-            policy,
-            graph,
-            kept: true,
-        })
-    }
-}
 
 /// What is to be looked at.
 #[derive(Default)]
@@ -65,6 +41,8 @@ struct Due {
     lost: bool,
     /// Whether the host's devices and Docker's daemon are.
     host: bool,
+    /// Whether the host names are.
+    names: bool,
 }
 
 /// Keeps the air gap of one network namespace.
@@ -72,7 +50,10 @@ pub(super) struct Keeper<'a> {
     state: State,
     kernel: Kernel,
     report: &'a mut dyn FnMut(&WatchEvent),
+    resolver: Resolver,
     meant: Option<Meant>,
+    /// What the host names of what is meant stand for.
+    names: Names,
     journal: Journal,
     due: Due,
     /// What the host was like when it was last looked at.
@@ -90,7 +71,7 @@ impl<'a> Keeper<'a> {
     /// Puts back what is to be put back, and tells that the watch has begun.
     ///
     /// # Errors
-    /// When the kernel does not answer.
+    /// When the kernel does not answer, or no thread can be begun.
     pub fn begin(state: State, report: &'a mut dyn FnMut(&WatchEvent)) -> Result<Self, Error> {
         // A journal that cannot be read is begun anew: it is no reason not to
         // watch.
@@ -101,7 +82,9 @@ impl<'a> Keeper<'a> {
             journal,
             state,
             report,
+            resolver: Resolver::begin()?,
             meant: None,
+            names: Names::default(),
             due: Due::default(),
             seen: None,
             looked: Instant::now(),
@@ -151,6 +134,23 @@ impl<'a> Keeper<'a> {
         self.due.host = true;
     }
 
+    /// Can be read from when host names have been resolved.
+    pub fn answers(&self) -> BorrowedFd<'_> {
+        self.resolver.as_fd()
+    }
+
+    /// Notes what host names have been resolved to.
+    ///
+    /// # Errors
+    /// When the thread that resolves them has ended.
+    pub fn take_answers(&mut self) -> Result<(), Error> {
+        for answer in self.resolver.take()? {
+            self.names.heard(answer, Instant::now(), unix_time());
+            self.due.names = true;
+        }
+        Ok(())
+    }
+
     /// How long nothing needs to be done if nothing happens.
     pub fn patience(&self) -> Duration {
         let next = self.pause.unwrap_or(self.looked + LOOK);
@@ -163,8 +163,9 @@ impl<'a> Keeper<'a> {
         self.pause = None;
         if self.looked + LOOK <= Instant::now() {
             self.due.host = true;
+            self.due.names |= self.names.keeps_any();
         }
-        if self.due.ruleset.is_none() && !self.due.host {
+        if self.due.ruleset.is_none() && !self.due.host && !self.due.names {
             return;
         }
         match self.settle() {
@@ -199,13 +200,13 @@ impl<'a> Keeper<'a> {
             self.heal(true)?;
             self.due = Due {
                 host: self.due.host,
+                names: self.due.names,
                 ..Due::default()
             };
         }
-        if self.due.host {
-            self.looked = Instant::now();
+        if self.due.host || self.due.names {
             self.adapt()?;
-            self.due.host = false;
+            (self.due.host, self.due.names) = (false, false);
         }
         self.keep_meant()
     }
@@ -235,20 +236,15 @@ impl<'a> Keeper<'a> {
             Err(error) => Err(error),
         };
         match (found, &mut self.meant) {
-            (Ok(Some(meant)), known) => {
-                let hash = meant.record.hash.clone();
-                *known = Some(meant);
-                self.due.host = true;
-                self.seen = None;
-                if self.begun {
-                    (self.report)(&WatchEvent::Loaded { hash });
-                }
-            }
+            (Ok(Some(meant)), _) => self.mean(meant),
             (Ok(None), None) => {}
             // Who removes an air gap first takes its tables away.
             (Ok(None), Some(_)) if !self.kernel.has_air_gap()? => {
                 self.meant = None;
-                (self.report)(&WatchEvent::Removed);
+                self.names = Names::default();
+                self.resolver.ask(BTreeSet::new());
+                self.journal.names.clear();
+                self.tell(WatchEvent::Removed);
             }
             // What was kept is lost or damaged, but not forgotten.
             (Ok(None) | Err(_), Some(meant)) => meant.kept = false,
@@ -256,10 +252,25 @@ impl<'a> Keeper<'a> {
                 let confirmed = self.state.confirmed()?.ok_or(error)?;
                 let mut meant = Meant::new(version, confirmed)?;
                 meant.kept = false;
-                self.meant = Some(meant);
+                self.mean(meant);
             }
         }
         Ok(())
+    }
+
+    /// From now on this is what is meant.
+    fn mean(&mut self, meant: Meant) {
+        let hash = meant.record.hash.clone();
+        let names = &meant.record.surroundings.names;
+        self.names = Names::new(names);
+        self.resolver.ask(names.keys().cloned().collect());
+        self.journal.names.clear();
+        self.meant = Some(meant);
+        self.due.host = true;
+        self.seen = None;
+        if self.begun {
+            self.tell(WatchEvent::Loaded { hash });
+        }
     }
 
     /// Puts back what others changed.
@@ -301,45 +312,104 @@ impl<'a> Keeper<'a> {
         assume_unread(&mut live, &other.graph, false);
         adopt(&mut other.graph, &live);
         if operations(&other.graph, &live).is_empty() {
-            let hash = other.record.hash.clone();
-            self.meant = Some(other);
-            (self.report)(&WatchEvent::Loaded { hash });
+            self.mean(other);
         }
         Ok(())
     }
 
     /// Makes the air gap what the policy means by the devices and the daemon
-    /// that the host has now.
+    /// that the host has now, and by what its names stand for.
     fn adapt(&mut self) -> Result<(), Error> {
+        let Some(meant) = &self.meant else {
+            self.looked = Instant::now();
+            return Ok(());
+        };
+        let before = self.seen.as_ref().unwrap_or(&meant.record.surroundings);
+        let mut now = before.clone();
+        if self.due.host {
+            self.looked = Instant::now();
+            now.observe_host()?;
+        }
+        if self.due.names {
+            if self.names.keeps_any() {
+                // Where connections cannot be listed, any may be in use.
+                let used = addresses_in_use().ok();
+                self.names.forget(Instant::now(), |address| {
+                    used.as_ref().is_none_or(|used| used.contains(address))
+                });
+            }
+            now.names = self.names.addresses();
+        }
+        let renamed = now.names != before.names;
+        if now != *before {
+            self.follow(&now)?;
+            self.seen = Some(now);
+        }
+        self.tell_names(renamed);
+        Ok(())
+    }
+
+    /// Brings the air gap to what the policy means in other surroundings.
+    fn follow(&mut self, now: &Surroundings) -> Result<(), Error> {
         let Some(meant) = &mut self.meant else {
             return Ok(());
         };
-        let mut now = meant.record.surroundings.clone();
-        now.observe_host()?;
-        if now == *self.seen.as_ref().unwrap_or(&meant.record.surroundings) {
+        let mut graph = RuleGraph::compile_in(&meant.policy, now)?;
+        adopt(&mut graph, &meant.graph);
+        let same = operations(&graph, &meant.graph).is_empty();
+        if same && now.names == meant.record.surroundings.names {
             return Ok(());
         }
-        let mut graph = RuleGraph::compile_in(&meant.policy, &now)?;
-        adopt(&mut graph, &meant.graph);
-        if !operations(&graph, &meant.graph).is_empty() {
-            let brought = bring(&self.kernel, &mut graph, &[])?;
-            meant.graph = graph;
-            meant.record.surroundings = now.clone();
-            meant.kept = false;
-            if let Some(brought) = brought {
-                (self.report)(&WatchEvent::Adapted {
-                    changes: brought.found.into(),
-                });
+        let mut record = meant.record.clone();
+        record.surroundings = now.clone();
+        // Where it cannot be kept, it is loaded all the same: an uplink without
+        // its chain would be open.
+        let drafts = self.state.draft_adapted(&record);
+        let brought = match (bring(&self.kernel, &mut graph, &[]), drafts) {
+            (Ok(brought), drafts) => {
+                meant.record = record;
+                meant.graph = graph;
+                meant.kept = drafts.and_then(Drafts::publish).is_ok();
+                meant.version = self.state.loaded_version();
+                brought
             }
+            (Err(error), drafts) => {
+                drafts.map(Drafts::discard).unwrap_or_default();
+                return Err(error);
+            }
+        };
+        if let Some(brought) = brought {
+            (self.report)(&WatchEvent::Adapted {
+                changes: brought.found.into(),
+            });
         }
-        self.seen = Some(now);
         Ok(())
+    }
+
+    /// Tells what has changed of the names.
+    fn tell_names(&mut self, renamed: bool) {
+        let status = self.names.status();
+        if status == self.journal.names && !renamed {
+            return;
+        }
+        let former = std::mem::replace(&mut self.journal.names, status.clone());
+        for (name, addresses) in self.names.addresses() {
+            let (before, now) = (former.get(&name), status.get(&name));
+            if before == now && !renamed {
+                continue;
+            }
+            self.tell(WatchEvent::Name {
+                name,
+                addresses,
+                status: now.cloned().unwrap_or_default(),
+            });
+        }
     }
 
     /// Keeps on the disk what is meant by now.
     fn keep_meant(&mut self) -> Result<(), Error> {
         if let Some(meant) = self.meant.as_mut().filter(|meant| !meant.kept) {
-            self.state.adapt(&meant.record)?;
+            self.state.draft_adapted(&meant.record)?.publish()?;
             meant.kept = true;
             meant.version = self.state.loaded_version();
         }
@@ -365,67 +435,6 @@ impl<'a> Keeper<'a> {
             (self.report)(&WatchEvent::Failed { message });
         }
     }
-}
-
-/// Something that was not as meant and is now.
-struct Brought {
-    /// In what it was not.
-    found: Vec<String>,
-    /// Since when it is.
-    at: Instant,
-}
-
-/// Makes what the kernel holds equal to `target`, until a read shows that it
-/// is. Answers none if it was equal already. Tables that hold a `distrusted`
-/// set are loaded anew.
-fn bring(
-    kernel: &Kernel,
-    target: &mut RuleGraph,
-    distrusted: &[(Family, String)],
-) -> Result<Option<Brought>, Error> {
-    let mut brought = None;
-    for _ in 0..TRIES {
-        let (mut live, generation) = read_up_to(kernel, Some(target), false)?;
-        assume_unread(&mut live, target, false);
-        adopt(target, &live);
-        let mut found = Vec::new();
-        if brought.is_none() {
-            found = differences(target, &live);
-            for (family, set) in distrusted {
-                // The kernel takes longer to list a large set than to load it.
-                // A table with another flag is not changed but exchanged.
-                for table in live.tables.iter_mut().filter(|t| t.family == *family) {
-                    table.flags ^= 1;
-                    let place = format!("{} {} {set}", table.family, table.name);
-                    found.push(format!("elements of set {place} were changed"));
-                }
-            }
-        }
-        let operations = operations(target, &live);
-        if operations.is_empty() {
-            return Ok(brought);
-        }
-        let batch = Batch::new(&operations, generation);
-        match kernel.transact(&batch, &operations, &target.origins) {
-            Ok(()) => {}
-            Err(Error::Conflict) => continue,
-            Err(error) => return Err(error),
-        }
-        let at = Instant::now();
-        brought.get_or_insert(Brought { found, at }).at = at;
-    }
-    Err(Error::Conflict)
-}
-
-/// The sets that are not read when the air gap is.
-fn large_sets(graph: &RuleGraph) -> impl Iterator<Item = (Family, String)> {
-    graph.tables.iter().flat_map(|table| {
-        table
-            .sets
-            .iter()
-            .filter(|set| set.elements.len() > READ_BACK_MAX)
-            .map(|set| (table.family, set.name.clone()))
-    })
 }
 
 /// Seconds since 1970 UTC.

@@ -1,9 +1,14 @@
 //! Staying sealed in spite of others: a watch hears of every change of the
 //! ruleset and of the network's devices, and puts back what was loaded.
 
+mod bring;
 mod event;
 mod keeper;
+mod meant;
+mod names;
 mod process;
+mod resolver;
+mod ttl;
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -21,7 +26,8 @@ impl Host {
     /// Watches the air gap until `stop` can be read from (a pipe, or a
     /// signalfd(2)), and tells `report` what happens. When others change, flush
     /// or delete anything of it, what was loaded is put back at once; when
-    /// network devices or Docker's daemon come and go, the air gap follows.
+    /// network devices or Docker's daemon come and go, or host names of the
+    /// policy get other addresses, the air gap follows.
     /// Loading and removing policies meanwhile goes as ever, in this process or
     /// any other.
     ///
@@ -54,14 +60,14 @@ fn watch(stop: BorrowedFd, report: &mut dyn FnMut(&WatchEvent)) -> Result<(), Er
     let devices = DeviceEvents::open()?;
     let mut keeper = Keeper::begin(state, report)?;
     loop {
-        let mut waiting =
-            [stop, ruleset.as_fd(), devices.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        let mut waiting = [stop, ruleset.as_fd(), devices.as_fd(), keeper.answers()]
+            .map(|fd| PollFd::new(fd, PollFlags::POLLIN));
         let timeout = PollTimeout::try_from(keeper.patience()).unwrap_or(PollTimeout::MAX);
         match poll(&mut waiting, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(Error::io("wait for changes", errno.into())),
         }
-        let [stopped, changed, moved] = waiting.map(|fd| fd.any() == Some(true));
+        let [stopped, changed, moved, answered] = waiting.map(|fd| fd.any() == Some(true));
         if stopped {
             return Ok(());
         }
@@ -71,6 +77,9 @@ fn watch(stop: BorrowedFd, report: &mut dyn FnMut(&WatchEvent)) -> Result<(), Er
         if moved {
             devices.clear()?;
             keeper.host_changed();
+        }
+        if answered {
+            keeper.take_answers()?;
         }
         keeper.work();
     }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::reading::{assume_unread, read_up_to};
+use super::reading::{assume_unread, is_large, read_up_to};
 use super::{Host, Plan};
 use crate::delta::{adopt, operations};
 use crate::difference::differences;
@@ -45,16 +45,24 @@ impl Host {
             let record = Record::new(&plan.policy, &plan.surroundings);
             let mut target = plan.target.clone();
             let mut drafts = None;
-            let result = load(&kernel, &mut target, |_| {
+            let planned = Some((&plan.live, plan.generation));
+            let result = load(&kernel, &mut target, planned, |_| {
                 if drafts.is_none() {
                     drafts = Some(state.draft(&record)?);
                 }
                 Ok(())
             });
             match (result, drafts) {
-                (Ok(applied), Some(drafts)) => drafts.publish().map(|()| applied),
-                (Ok(applied), None) => {
-                    keep(&state, record)?;
+                (Ok((applied, generation)), drafts) => {
+                    match drafts {
+                        Some(drafts) => drafts.publish()?,
+                        None => keep(&state, record)?,
+                    }
+                    if is_large(&target)
+                        && let Some(moment) = kernel.moment(generation)
+                    {
+                        state.keep_moment(moment)?;
+                    }
                     Ok(applied)
                 }
                 // The ruleset is another: the drafts stay to tell which.
@@ -119,23 +127,32 @@ fn keep(state: &State, mut record: Record) -> Result<(), Error> {
 }
 
 /// Turns what is loaded into `target` in one transaction, and reads it back.
+/// Answers the generation at which the kernel held just that. What is loaded is
+/// read anew if the ruleset is not of the generation at which it was `known`.
 /// `prepare` is called before anything is sent, each time with what is loaded
 /// then.
 pub(super) fn load(
     kernel: &Kernel,
     target: &mut RuleGraph,
+    mut known: Option<(&RuleGraph, u32)>,
     mut prepare: impl FnMut(&RuleGraph) -> Result<(), Error>,
-) -> Result<Applied, Error> {
+) -> Result<(Applied, u32), Error> {
     for retries in 0..APPLY_TRIES {
-        let (live, generation) = kernel.read(true, Depth::Full)?;
+        let (live, generation) = match known.take() {
+            Some((live, generation)) if kernel.generation()? == generation => {
+                (live.clone(), generation)
+            }
+            _ => kernel.read(true, Depth::Full)?,
+        };
         adopt(target, &live);
         let operations = operations(target, &live);
         if operations.is_empty() {
-            return Ok(Applied {
+            let applied = Applied {
                 changed: false,
                 operations: 0,
                 retries,
-            });
+            };
+            return Ok((applied, generation));
         }
         prepare(&live)?;
         let batch = Batch::new(&operations, generation);
@@ -146,11 +163,12 @@ pub(super) fn load(
         }
         let operations = operations.len();
         read_back(kernel, target, generation)?;
-        return Ok(Applied {
+        let applied = Applied {
             changed: true,
             operations,
             retries,
-        });
+        };
+        return Ok((applied, generation.wrapping_add(1)));
     }
     Err(Error::Conflict)
 }

@@ -190,7 +190,7 @@ impl Boot {
     ) -> Result<(), Error> {
         let lock = self.state.lock("boot");
         let mut target = RuleGraph::compile_in(policy, surroundings)?;
-        load(&self.kernel, &mut target, |_| Ok(()))?;
+        load(&self.kernel, &mut target, None, |_| Ok(()))?;
         let kept =
             lock.and_then(|_held| self.state.keep_loaded(&Record::new(policy, surroundings)));
         if let Err(error) = kept {

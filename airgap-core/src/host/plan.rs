@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::Host;
+use super::reading::read_known;
 use crate::changes::{Changes, changes};
 use crate::delta::{adopt, operations};
 use crate::error::Error;
@@ -27,6 +28,9 @@ pub struct Plan {
     changed: bool,
     pub(super) policy: Policy,
     pub(super) target: RuleGraph,
+    /// What was loaded when it was made, and the generation of the ruleset.
+    pub(super) live: RuleGraph,
+    pub(super) generation: u32,
 }
 
 impl Plan {
@@ -109,7 +113,8 @@ impl Host {
             let kernel = Kernel::open()?;
             let surroundings = self.surroundings(policy)?;
             let mut target = RuleGraph::compile_in(policy, &surroundings)?;
-            let (live, _) = kernel.read(true, Depth::Full)?;
+            let state = State::of_this_namespace()?;
+            let (live, generation) = read_known(&kernel, &state, policy, &surroundings, &target)?;
             adopt(&mut target, &live);
             let changed = !operations(&target, &live).is_empty();
             let changes = if changed {
@@ -125,6 +130,8 @@ impl Host {
                 changed,
                 policy: policy.clone(),
                 target,
+                live,
+                generation,
             })
         })
     }

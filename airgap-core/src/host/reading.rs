@@ -3,6 +3,9 @@
 use crate::error::Error;
 use crate::graph::{Family, RuleGraph, Set, TABLE_NAME};
 use crate::netlink::{Depth, Kernel};
+use crate::policy::Policy;
+use crate::state::State;
+use crate::surroundings::Surroundings;
 
 /// Sets of up to so many elements are read back in full after every apply. A
 /// larger one loads in the same transaction as what is read back, or not at
@@ -21,6 +24,40 @@ pub(crate) fn read_up_to(
         full || meant.is_none_or(|meant| meant.elements.len() <= READ_BACK_MAX)
     };
     kernel.read(true, Depth::Elements(&is_small))
+}
+
+/// Reads the air gap with all its elements, those of large sets from the kernel
+/// only where somebody may have changed them since they were loaded. `target`
+/// is what the record's policy compiles to if it is this one.
+pub(super) fn read_known(
+    kernel: &Kernel,
+    state: &State,
+    policy: &Policy,
+    surroundings: &Surroundings,
+    target: &RuleGraph,
+) -> Result<(RuleGraph, u32), Error> {
+    if let Some(moment) = state.moment()
+        && kernel.moment(kernel.generation()?).as_ref() == Some(&moment)
+        && let Some(record) = state.loaded().ok().flatten()
+    {
+        let loaded = if record.hash == policy.hash() && record.surroundings == *surroundings {
+            target.clone()
+        } else {
+            RuleGraph::compile_in(&record.policy()?, &record.surroundings)?
+        };
+        let (mut live, generation) = read_up_to(kernel, Some(&loaded), false)?;
+        if generation == moment.generation() {
+            assume_unread(&mut live, &loaded, false);
+            return Ok((live, generation));
+        }
+    }
+    kernel.read(true, Depth::Full)
+}
+
+/// Whether a graph has sets that are not read back.
+pub(super) fn is_large(graph: &RuleGraph) -> bool {
+    let mut sets = graph.tables.iter().flat_map(|table| &table.sets);
+    sets.any(|set| set.elements.len() > READ_BACK_MAX)
 }
 
 /// Takes the elements that were not read for those that were meant.

@@ -135,6 +135,30 @@ pub(super) fn borrow(socket: &Socket) -> BorrowedFd<'_> {
     unsafe { BorrowedFd::borrow_raw(socket.as_raw_fd()) }
 }
 
+/// `SO_NETNS_COOKIE` of `asm-generic/socket.h`
+const SO_NETNS_COOKIE: libc::c_int = 71;
+
+/// The cookie of the network namespace of a socket, which no other namespace
+/// gets until the host starts anew; none where the kernel has none (before
+/// 5.14).
+pub(super) fn netns_cookie(socket: &Socket) -> Option<u64> {
+    let mut cookie: u64 = 0;
+    #[allow(clippy::cast_possible_truncation)] // the size of a u64
+    let mut size = size_of::<u64>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `size` bytes, which is what the number
+    // has, and both outlive the call.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut size,
+        )
+    };
+    (result == 0).then_some(cookie)
+}
+
 /// Switches an option of netlink(7) on. A kernel that lacks it refuses, and
 /// the socket does without.
 pub(super) fn enable_netlink_option(socket: &Socket, option: i32) {

@@ -13,6 +13,7 @@ use super::elements::element_at;
 use super::wire::Wire;
 use crate::error::{Error, KernelError};
 use crate::graph::{Family, Origins, RuleGraph, Set, TABLE_NAME, Table};
+use crate::state::Moment;
 
 /// A socket to nf_tables of the network namespace in which it was opened.
 pub(crate) struct Kernel {
@@ -66,6 +67,12 @@ impl Kernel {
             generation = a.be32(1);
         })?;
         generation.ok_or(Error::Protocol("no generation in the kernel's answer"))
+    }
+
+    /// The moment at which the ruleset is of a generation, where the kernel can
+    /// tell the network namespace.
+    pub fn moment(&self, generation: u32) -> Option<Moment> {
+        Moment::new(self.socket.netns_cookie()?, generation)
     }
 
     /// Sends a batch in one message, as one transaction.

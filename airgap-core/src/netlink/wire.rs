@@ -57,6 +57,14 @@ impl Wire {
         }
     }
 
+    /// What tells the network namespace from all others, where the kernel says.
+    pub fn netns_cookie(&self) -> Option<u64> {
+        match self {
+            Self::Netlink(socket) => ffi::netns_cookie(socket),
+            Self::Fake(socket) => Some(socket.cookie()),
+        }
+    }
+
     /// Sends a request.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 mod file;
 mod journal;
 mod lock;
+mod moment;
 mod record;
 
 use std::env;
@@ -18,6 +19,8 @@ use std::time::Duration;
 use self::file::{Draft, Lasting};
 pub use self::journal::{Differences, Healed, Journal, NameStatus, Process};
 pub(crate) use self::lock::Lock;
+use self::moment::Held;
+pub(crate) use self::moment::Moment;
 pub(crate) use self::record::{Head, Record};
 use crate::error::Error;
 use crate::netlink::fake_folder;
@@ -190,6 +193,35 @@ impl State {
         Head::read(&self.loaded_path())
     }
 
+    /// Where it is kept when the kernel held that.
+    fn moment_path(&self) -> PathBuf {
+        self.run.join("moment.json")
+    }
+
+    /// Notes that at this moment the kernel holds all that is kept as loaded.
+    /// Only who holds the lock does this.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to.
+    pub fn keep_moment(&self, moment: Moment) -> Result<(), Error> {
+        let Some(record) = self.loaded_head()? else {
+            return Ok(());
+        };
+        let held = Held {
+            moment,
+            record: record.checksum()?,
+        };
+        Draft::write(&self.moment_path(), &[&file::json(&held)?])?.publish()
+    }
+
+    /// The moment at which the kernel was last known to hold what is kept as
+    /// loaded now; none if it never was.
+    pub fn moment(&self) -> Option<Moment> {
+        let held: Held = file::read(&self.moment_path()).ok()??;
+        let record = self.loaded_head().ok()??;
+        (held.record == record.checksum().ok()?).then_some(held.moment)
+    }
+
     /// What was being loaded when whoever did it was stopped: the kernel may
     /// hold it. While one loads, what that is.
     pub fn loading(&self) -> Option<Record> {
@@ -277,6 +309,7 @@ impl State {
         // The way in goes last: as long as it is there the host was sealed once,
         // and a boot without the policy leaves it closed.
         for path in [
+            self.moment_path(),
             self.confirmed_path(),
             self.loaded_path(),
             self.way_in_path(),

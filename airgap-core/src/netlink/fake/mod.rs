@@ -176,6 +176,12 @@ impl FakeSocket {
         }
     }
 
+    /// Another for each kernel.
+    pub fn cookie(&self) -> u64 {
+        // No two are at one address at a time.
+        Arc::as_ptr(&self.kernel.0).addr() as u64
+    }
+
     /// Sends a request or a batch, which is carried out at once.
     pub fn send(&self, bytes: &[u8]) {
         let mut state = self.kernel.state();

@@ -75,7 +75,7 @@ watch: packages build
 
 # The C library as it is installed, with the tools of those who use it.
 capi: packages build
-	scripts/packages g++ clang cmake meson groff abigail-tools
+	scripts/packages g++ clang cmake meson groff abigail-tools valgrind
 	python3 tests/capi/run.py
 
 # The package from its wheel: types, stubs and tests.

@@ -46,7 +46,8 @@
 #include <stdint.h>
 
 /* Frees a handle of this kind (policy, plan, error, string, ...) and sets the
- * variable to NULL, so that a second time does nothing. */
+ * variable to NULL, so that a second time does nothing. `handle` is evaluated
+ * twice. */
 #define AIRGAP_CLEAR(kind, handle) \
   do { \
     airgap_##kind##_free(handle); \
@@ -157,6 +158,24 @@ typedef enum {
    */
   AIRGAP_CHANGE_CHANGED = 2,
 } airgap_change_kind_t;
+
+/**
+ * Ways to show a rule graph.
+ */
+typedef enum {
+  /**
+   * A file for nft -f.
+   */
+  AIRGAP_FORMAT_NFT = 0,
+  /**
+   * The graph as JSON.
+   */
+  AIRGAP_FORMAT_JSON = 1,
+  /**
+   * A digraph for dot(1).
+   */
+  AIRGAP_FORMAT_DOT = 2,
+} airgap_format_t;
 
 /**
  * A list of mistakes or warnings, in the order of the policy's text.

@@ -24,3 +24,20 @@ mod plan;
 mod policy;
 mod status;
 mod version;
+
+/// Handles are shared by threads, as the header says of every function.
+#[cfg(test)]
+mod tests {
+    fn shared<T: Send + Sync>() {}
+
+    #[test]
+    fn any_thread_may_use_every_handle() {
+        shared::<super::policy::airgap_policy_t>();
+        shared::<super::host::airgap_host_t>();
+        shared::<super::plan::airgap_plan_t>();
+        shared::<super::graph::airgap_graph_t>();
+        shared::<super::fake::airgap_fake_kernel_t>();
+        shared::<super::diagnostics::airgap_diagnostics_t>();
+        shared::<super::error::airgap_error_t>();
+    }
+}

@@ -147,10 +147,13 @@ impl Kernel {
     pub fn read(&self, own: bool, depth: Depth) -> Result<(RuleGraph, u32), Error> {
         for _ in 0..READ_TRIES {
             let before = self.generation()?;
-            match self.read_once(own, depth) {
-                Ok(graph) if self.generation()? == before => return Ok((graph, before)),
-                Ok(_) | Err(Error::Conflict) => {}
-                Err(error) => return Err(error),
+            let read = self.read_once(own, depth);
+            let unchanged = self.generation()? == before;
+            match read {
+                Ok(graph) if unchanged => return Ok((graph, before)),
+                // Else what was asked for may be what went meanwhile.
+                Err(error) if unchanged && !error.is_conflict() => return Err(error),
+                _ => {}
             }
         }
         Err(Error::Conflict)

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
@@ -645,6 +646,32 @@ fn what_it_is_told_to_refuse_is_refused() {
     let kernel = FakeKernel::new().unwrap();
     kernel.refuse(libc::ERESTART, 3);
     assert_eq!(Host::fake(&kernel).apply(&plan).unwrap().retries, 3);
+}
+
+#[test]
+fn what_goes_while_it_is_read_is_no_error() {
+    let kernel = FakeKernel::new().unwrap();
+    let host = Host::fake(&kernel);
+    let policy =
+        Policy::from_toml("version = 1\n[[allow]]\nto = \"192.0.2.1\"\nport = 443\n").unwrap();
+    let plan = host.plan(&policy).unwrap();
+    let done = AtomicBool::new(false);
+    thread::scope(|threads| {
+        let reader = threads.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                match host.live() {
+                    Ok(_) | Err(Error::Conflict) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        });
+        for _ in 0..20 {
+            host.apply(&plan).unwrap();
+            host.remove().unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+        reader.join().unwrap();
+    });
 }
 
 #[test]

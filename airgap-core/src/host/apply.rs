@@ -8,7 +8,7 @@ use crate::delta::{adopt, operations};
 use crate::difference::differences;
 use crate::error::Error;
 use crate::graph::{Origins, RuleGraph};
-use crate::netlink::{Batch, Depth, Kernel, Operation};
+use crate::netlink::{Batch, Depth, Kernel, Operation, track_standing};
 use crate::state::{Record, State};
 
 /// How often an apply plans again when somebody else changed the ruleset.
@@ -155,6 +155,9 @@ pub(super) fn load(
             return Ok((applied, generation));
         }
         prepare(&live)?;
+        if live.tables.is_empty() {
+            track_standing()?;
+        }
         let batch = Batch::new(&operations, generation);
         match kernel.transact(&batch, &operations, &target.origins) {
             Ok(()) => {}

@@ -14,6 +14,7 @@ mod raise;
 mod registers;
 mod route;
 mod socket;
+mod standing;
 mod wire;
 mod xt;
 
@@ -25,3 +26,4 @@ pub(crate) use monitor::{Author, DeviceEvents, RulesetEvents, Told};
 pub use route::Device;
 pub(crate) use route::{Route, Routes, devices, routes};
 pub(crate) use socket::{Depth, Kernel};
+pub(crate) use standing::track_standing;

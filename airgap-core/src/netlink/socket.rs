@@ -344,8 +344,8 @@ impl Kernel {
     }
 }
 
-/// A request to nf_tables.
-fn message(kind: u16, flags: u16, family: u8, attributes: &[u8]) -> Vec<u8> {
+/// A request to nf_tables, or another part of netfilter.
+pub(super) fn message(kind: u16, flags: u16, family: u8, attributes: &[u8]) -> Vec<u8> {
     let length = u32::try_from(20 + attributes.len()).unwrap_or(u32::MAX);
     let mut bytes = Vec::with_capacity(20 + attributes.len());
     bytes.extend_from_slice(&length.to_ne_bytes());

@@ -142,6 +142,24 @@ typedef enum {
 } airgap_severity_t;
 
 /**
+ * What happens to a flow.
+ */
+typedef enum {
+  /**
+   * It is dropped.
+   */
+  AIRGAP_VERDICT_DROPPED = 0,
+  /**
+   * It passes.
+   */
+  AIRGAP_VERDICT_PASSES = 1,
+  /**
+   * The rules ask for something that a flow's text does not tell.
+   */
+  AIRGAP_VERDICT_UNDECIDED = 2,
+} airgap_verdict_t;
+
+/**
  * Whether an opening comes or goes.
  */
 typedef enum {
@@ -186,6 +204,12 @@ typedef struct airgap_diagnostics_t airgap_diagnostics_t;
  * Why a call failed. Made by the failing call, owned by the caller.
  */
 typedef struct airgap_error_t airgap_error_t;
+
+/**
+ * What happens to a flow, and why. It does not change; any number of threads
+ * may use it at the same time.
+ */
+typedef struct airgap_explanation_t airgap_explanation_t;
 
 /**
  * A kernel for tests: nf_tables in memory, without root and without any change
@@ -409,6 +433,72 @@ const airgap_diagnostics_t *airgap_error_diagnostics(const airgap_error_t *error
  * Threads: any, while no other uses the error.
  */
 void airgap_error_free(airgap_error_t *error);
+
+/**
+ * What would happen to a flow if a policy were loaded by a host, or with NULL
+ * for `host` by the network namespace in which the caller runs, which needs no
+ * rights; beside no rules of other programs. A flow is a text such as
+ * `host -> tcp 203.0.113.9:443` or `docker0 172.17.0.2 -> udp 192.0.2.53:53`,
+ * as airgap(8) explains. The caller frees `explanation` by
+ * airgap_explanation_free.
+ *
+ * Errors: AIRGAP_ERROR_POLICY where the text is no flow,
+ * AIRGAP_ERROR_UNRESOLVED, AIRGAP_ERROR_IO. Threads: any.
+ */
+airgap_status_t airgap_explain(const airgap_policy_t *policy,
+                               const airgap_host_t *host,
+                               const char *flow,
+                               size_t length,
+                               airgap_explanation_t **explanation,
+                               airgap_error_t **error);
+
+/**
+ * What happens to a flow now, under all rules that are loaded, those of other
+ * programs too. The flow reads as that of airgap_explain. The caller frees
+ * `explanation` by airgap_explanation_free.
+ *
+ * Errors: AIRGAP_ERROR_POLICY where the text is no flow,
+ * AIRGAP_ERROR_NOT_PERMITTED, AIRGAP_ERROR_CONFLICT, AIRGAP_ERROR_IO.
+ * Threads: any.
+ */
+airgap_status_t airgap_host_explain(const airgap_host_t *host,
+                                    const char *flow,
+                                    size_t length,
+                                    airgap_explanation_t **explanation,
+                                    airgap_error_t **error);
+
+/**
+ * Whether the flow passes. AIRGAP_VERDICT_DROPPED for NULL.
+ *
+ * Threads: any.
+ */
+airgap_verdict_t airgap_explanation_verdict(const airgap_explanation_t *explanation);
+
+/**
+ * The explanation for a reader, as `airgap explain` prints it. Owned by the
+ * explanation; NULL for NULL.
+ *
+ * Threads: any.
+ */
+const char *airgap_explanation_text(const airgap_explanation_t *explanation);
+
+/**
+ * The explanation as JSON, as `airgap explain --output json` prints it: the
+ * verdict, the way through the chains, and the line or rule that decides. The
+ * caller frees `json` by airgap_string_free.
+ *
+ * Threads: any.
+ */
+airgap_status_t airgap_explanation_to_json(const airgap_explanation_t *explanation,
+                                           char **json,
+                                           airgap_error_t **error);
+
+/**
+ * Frees an explanation. NULL is fine.
+ *
+ * Threads: any, while no other uses the explanation.
+ */
+void airgap_explanation_free(airgap_explanation_t *explanation);
 
 /**
  * Makes a kernel for tests with an empty ruleset and the loopback device. The

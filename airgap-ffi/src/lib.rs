@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | `boundary` | the one way in and out: arguments, results, panics |
 //! | `status`, `error`, `diagnostics` | what went wrong |
-//! | `policy`, `host`, `plan`, `graph`, `fake` | the handles of the core's types |
+//! | `policy`, `host`, `plan`, `graph`, `explain`, `fake` | the handles of the core's types |
 //!
 //! No decision is made here: what a function does, the core does.
 
@@ -17,6 +17,7 @@
 mod boundary;
 mod diagnostics;
 mod error;
+mod explain;
 mod fake;
 mod graph;
 mod host;
@@ -36,6 +37,7 @@ mod tests {
         shared::<super::host::airgap_host_t>();
         shared::<super::plan::airgap_plan_t>();
         shared::<super::graph::airgap_graph_t>();
+        shared::<super::explain::airgap_explanation_t>();
         shared::<super::fake::airgap_fake_kernel_t>();
         shared::<super::diagnostics::airgap_diagnostics_t>();
         shared::<super::error::airgap_error_t>();

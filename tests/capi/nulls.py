@@ -9,6 +9,7 @@ from library import Function, functions
 # Pointers that may be NULL, beside `error` and what is freed.
 OPTIONAL = {
     "airgap_policy_compile": {"host"},
+    "airgap_explain": {"host"},
     "airgap_host_apply": {"options", "applied"},
     "airgap_host_remove": {"removed"},
 }
@@ -18,6 +19,7 @@ TEXTS = {
     "json": '"{\\"version\\": 1}"',
     "path": "policy_path",
     "netns": '"/proc/self/ns/net"',
+    "flow": '"host -> tcp 192.0.2.1:443"',
 }
 # What is no pointer, by the name of the parameter.
 NUMBERS = {"index": "0", "times": "0", "error_number": "1", "format": "0", "full": "false", "status": "0"}
@@ -27,6 +29,7 @@ HANDLES = {
     "airgap_host_t": "host",
     "airgap_plan_t": "plan",
     "airgap_graph_t": "graph",
+    "airgap_explanation_t": "explanation",
     "airgap_diagnostics_t": "diagnostics",
     "airgap_error_t": "an_error",
     "airgap_fake_kernel_t": "another_kernel",
@@ -45,6 +48,8 @@ int main(int argc, char **argv)
     airgap_policy_t *policy = NULL, *bad = NULL;
     airgap_plan_t *plan = NULL;
     airgap_graph_t *graph = NULL;
+    airgap_explanation_t *explanation = NULL;
+    static const char FLOW[] = "host -> tcp 192.0.2.1:1";
     airgap_diagnostics_t *diagnostics = NULL;
     static const char WARNED[] = "version = 1\n[[allow]]\nto = \"192.0.2.1\"\nport = 1\n[[allow]]\nto = \"192.0.2.1\"\nport = 1\n";
     OK(airgap_fake_kernel_new(&kernel, &error));
@@ -53,12 +58,14 @@ int main(int argc, char **argv)
     OK(airgap_policy_from_toml(WARNED, strlen(WARNED), &policy, &error));
     OK(airgap_host_plan(host, policy, &plan, &error));
     OK(airgap_host_live(host, &graph, &error));
+    OK(airgap_explain(policy, NULL, FLOW, strlen(FLOW), &explanation, &error));
     OK(airgap_policy_warnings(policy, &diagnostics, &error));
     CHECK(airgap_diagnostics_count(diagnostics) == 1);
     CHECK(airgap_policy_from_toml(BAD, strlen(BAD), &bad, &an_error) == AIRGAP_ERROR_POLICY);
 """
 END = r"""
     airgap_diagnostics_free(diagnostics);
+    airgap_explanation_free(explanation);
     airgap_graph_free(graph);
     airgap_plan_free(plan);
     airgap_policy_free(policy);

@@ -24,6 +24,7 @@ static void texts(void)
     airgap_error_t *error = NULL;
     airgap_policy_t *policy = NULL;
     airgap_host_t *host = NULL;
+    airgap_explanation_t *explanation = NULL;
 
     OK(airgap_policy_from_toml(at_the_edge(POLICY, strlen(POLICY)), strlen(POLICY), &policy, &error));
     AIRGAP_CLEAR(policy, policy);
@@ -33,6 +34,17 @@ static void texts(void)
     static const char PATH[] = "/nonexistent/policy.toml";
     FAILS(AIRGAP_ERROR_POLICY, airgap_policy_load(at_the_edge(PATH, strlen(PATH)), strlen(PATH), &policy, &error));
     FAILS(AIRGAP_ERROR_IO, airgap_host_open_netns(at_the_edge(PATH, strlen(PATH)), strlen(PATH), &host, &error));
+
+    OK(airgap_policy_from_toml(POLICY, strlen(POLICY), &policy, &error));
+    static const char FLOW[] = "host -> tcp 203.0.113.9:443";
+    OK(airgap_explain(policy, NULL, at_the_edge(FLOW, strlen(FLOW)), strlen(FLOW), &explanation, &error));
+    CHECK(airgap_explanation_verdict(explanation) == AIRGAP_VERDICT_PASSES);
+    AIRGAP_CLEAR(explanation, explanation);
+    FAILS(AIRGAP_ERROR_POLICY, airgap_explain(policy, NULL, NULL, 0, &explanation, &error));
+    FAILS(AIRGAP_ERROR_ARGUMENT, airgap_explain(policy, NULL, FLOW, SIZE_MAX, &explanation, &error));
+    FAILS(AIRGAP_ERROR_ARGUMENT, airgap_explain(policy, NULL, "\x80", 1, &explanation, &error));
+    CHECK(explanation == NULL);
+    AIRGAP_CLEAR(policy, policy);
 
     /* NULL with a length of 0 is the empty text. */
     FAILS(AIRGAP_ERROR_POLICY, airgap_policy_from_toml(NULL, 0, &policy, &error));

@@ -20,6 +20,7 @@ static struct {
     airgap_host_t *hosts[SLOTS];
     airgap_plan_t *plans[SLOTS];
     airgap_graph_t *graphs[SLOTS];
+    airgap_explanation_t *explanations[SLOTS];
     airgap_diagnostics_t *lists[SLOTS];
     airgap_error_t *errors[SLOTS];
     char *texts[SLOTS];
@@ -57,11 +58,12 @@ static const char *text(size_t *length)
         *length = *length * byte() / 255;
         return chosen;
     }
+    uint8_t wanted = byte();
     size_t left = (size_t)(end - at);
-    *length = left < byte() ? left : left / 2;
+    *length = left < wanted ? left : wanted;
     chosen = (const char *)at;
     at += *length;
-    return *length || byte() % 2 ? chosen : NULL;
+    return *length || wanted % 2 ? chosen : NULL;
 }
 
 /* What came of a call that can fail. */
@@ -116,7 +118,7 @@ static void call(void)
     const char *words;
     size_t length;
     airgap_error_t *error = NULL;
-    switch (byte() % 40) {
+    switch (byte() % 44) {
     case 0: case 1: case 2:
         words = text(&length);
         GIVES(policy, all.policies, airgap_policy_from_toml, words, length);
@@ -128,7 +130,7 @@ static void call(void)
     case 4:
         words = text(&length);
         /* Not standard input, nor what may never end. */
-        if (length != 1 && !(length && memchr(words, '-', length)))
+        if (!(length && memchr(words, '-', length)))
             GIVES(policy, all.policies, airgap_policy_load, words, length);
         break;
     case 5: GIVES(diagnostics, all.lists, airgap_policy_warnings, ANY(all.policies)); break;
@@ -243,6 +245,25 @@ static void call(void)
         CHECK(airgap_version()[0] != '\0' && airgap_abi_version() == AIRGAP_ABI_VERSION);
         break;
     }
+    case 39: {
+        const airgap_host_t *host = ANY(all.hosts);
+        const airgap_policy_t *policy = ANY(all.policies);
+        words = text(&length);
+        if (byte() % 2)
+            GIVES(explanation, all.explanations, airgap_explain, policy, host, words, length);
+        else
+            GIVES(explanation, all.explanations, airgap_host_explain, host, words, length);
+        break;
+    }
+    case 40: {
+        const airgap_explanation_t *known = ANY(all.explanations);
+        const char *said = airgap_explanation_text(known);
+        CHECK((said != NULL) == (known != NULL));
+        CHECK(known || airgap_explanation_verdict(known) == AIRGAP_VERDICT_DROPPED);
+        GIVES(string, all.texts, airgap_explanation_to_json, known);
+        break;
+    }
+    case 41: DROP(explanation, all.explanations); break;
     case 31: DROP(policy, all.policies); break;
     case 32: DROP(fake_kernel, all.kernels); break;
     case 33: DROP(host, all.hosts); break;
@@ -274,6 +295,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         AIRGAP_CLEAR(host, all.hosts[i]);
         AIRGAP_CLEAR(plan, all.plans[i]);
         AIRGAP_CLEAR(graph, all.graphs[i]);
+        AIRGAP_CLEAR(explanation, all.explanations[i]);
         AIRGAP_CLEAR(diagnostics, all.lists[i]);
         AIRGAP_CLEAR(error, all.errors[i]);
         AIRGAP_CLEAR(string, all.texts[i]);

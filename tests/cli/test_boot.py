@@ -38,6 +38,7 @@ class Boot(Case):
         self.assertEqual(told["admits"], 1)
         for word in words:
             self.assertIn(word, told["reason"])
+        self.assertIn("the way in of", self.status()["source"])
         loaded = self.ruleset("-s")
         self.assertIn(ADMIN, loaded)
         for opening in ("203.0.113.9", "192.0.2.53", "docker0"):

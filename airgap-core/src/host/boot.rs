@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::graph::RuleGraph;
 use crate::netlink::{Kernel, devices};
 use crate::policy::Policy;
-use crate::state::{Record, State};
+use crate::state::{Lock, Record, State};
 use crate::surroundings::Surroundings;
 
 /// How long network cards may take to appear. Drivers load while this runs; a
@@ -98,13 +98,23 @@ impl Host {
 struct Boot {
     kernel: Kernel,
     state: State,
+    /// Nobody else changes this air gap meanwhile. There is none where the lock
+    /// cannot be kept: closed without it is better than open.
+    _lock: Option<Lock>,
 }
 
 impl Boot {
     fn begin() -> Result<Self, Error> {
+        let state = State::of_this_namespace()?;
+        let lock = match state.lock("boot") {
+            Ok(lock) => Some(lock),
+            Err(error @ Error::Locked { .. }) => return Err(error),
+            Err(_) => None,
+        };
         Ok(Self {
             kernel: Kernel::open()?,
-            state: State::of_this_namespace()?,
+            state,
+            _lock: lock,
         })
     }
 
@@ -188,12 +198,10 @@ impl Boot {
         surroundings: &Surroundings,
         notes: &mut Vec<String>,
     ) -> Result<(), Error> {
-        let lock = self.state.lock("boot");
         let mut target = RuleGraph::compile_in(policy, surroundings)?;
         load(&self.kernel, &mut target, None, |_| Ok(()))?;
-        let kept =
-            lock.and_then(|_held| self.state.keep_loaded(&Record::new(policy, surroundings)));
-        if let Err(error) = kept {
+        let record = Record::new(policy, surroundings);
+        if let Err(error) = self.state.keep_loaded(&record) {
             notes.push(error.to_string());
         }
         Ok(())

@@ -22,6 +22,7 @@ pub(crate) use self::lock::Lock;
 use self::moment::Held;
 pub(crate) use self::moment::Moment;
 pub(crate) use self::record::{Head, Record};
+use crate::docker::DockerResolver;
 use crate::error::Error;
 use crate::netlink::fake_folder;
 
@@ -265,11 +266,15 @@ impl State {
     /// # Errors
     /// When a folder cannot be written to.
     pub fn draft(&self, record: &Record) -> Result<Drafts, Error> {
+        self.draft_both(record, record)
+    }
+
+    fn draft_both(&self, loaded: &Record, confirmed: &Record) -> Result<Drafts, Error> {
         let mut drafts = Vec::new();
         let written = (|| {
-            drafts.push(record.draft(&self.loaded_path())?);
-            drafts.push(record.way_in()?.draft(&self.way_in_path())?);
-            drafts.push(record.draft(&self.confirmed_path())?);
+            drafts.push(loaded.draft(&self.loaded_path())?);
+            drafts.push(confirmed.way_in()?.draft(&self.way_in_path())?);
+            drafts.push(confirmed.draft(&self.confirmed_path())?);
             Ok(())
         })();
         if let Err(error) = written {
@@ -289,11 +294,14 @@ impl State {
     /// # Errors
     /// When a folder cannot be written to, or what was confirmed is damaged.
     pub fn draft_adapted(&self, record: &Record) -> Result<Drafts, Error> {
-        let is_confirmed = self
-            .confirmed()?
-            .is_some_and(|confirmed| confirmed.hash == record.hash);
-        if is_confirmed {
-            return self.draft(record);
+        if let Some(before) = self.confirmed()?.filter(|kept| kept.hash == record.hash) {
+            let mut confirmed = record.clone();
+            // A daemon that is not running, as while the host goes down, is no
+            // reason to let it reach the stub when the host comes up.
+            if confirmed.surroundings.docker_resolver == DockerResolver::Contained {
+                confirmed.surroundings.docker_resolver = before.into_surroundings().docker_resolver;
+            }
+            return self.draft_both(record, &confirmed);
         }
         Ok(Drafts {
             loaded: vec![record.draft(&self.loaded_path())?],
@@ -420,6 +428,29 @@ mod tests {
         let status = host.status(false).unwrap();
         assert_eq!(status.drift, Vec::<String>::new());
         assert_eq!(status.hash.as_deref(), Some(policy(2).hash()));
+    }
+
+    #[test]
+    fn a_daemon_that_went_down_is_closed_when_it_comes_up() {
+        let kernel = FakeKernel::new().unwrap();
+        let (host, state) = (Host::fake(&kernel), state(&kernel));
+        host.apply(&host.plan(&policy(1)).unwrap()).unwrap();
+        let mut record = state.loaded().unwrap().unwrap();
+        let closed = DockerResolver::Closed(crate::graph::Cgroup {
+            level: 2,
+            id: 7,
+            path: "system.slice/docker.service".to_owned(),
+        });
+        for (now, kept) in [
+            (closed.clone(), closed.clone()),
+            (DockerResolver::Contained, closed),
+        ] {
+            record.surroundings.docker_resolver = now;
+            state.draft_adapted(&record).unwrap().publish().unwrap();
+            let confirmed = state.confirmed().unwrap().unwrap();
+            assert_eq!(state.loaded().unwrap().unwrap(), record);
+            assert_eq!(confirmed.surroundings.docker_resolver, kept);
+        }
     }
 
     #[test]

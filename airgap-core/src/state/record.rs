@@ -152,7 +152,8 @@ impl Record {
     /// # Errors
     /// When this record does not hold one.
     pub fn way_in(&self) -> Result<Self, Error> {
-        let policy = Policy::from_json_named(&self.way_in, &self.source)?;
+        let source = format!("the way in of {}", self.source);
+        let policy = Policy::from_json_named(&self.way_in, &source)?;
         let mut surroundings = Surroundings {
             devices: self.surroundings.devices.clone(),
             denied_log: self.surroundings.denied_log,

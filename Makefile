@@ -9,7 +9,7 @@ PYTHON = $(CARGO_TARGET_DIR)/python
 # Another with Ansible.
 ANSIBLE = $(CARGO_TARGET_DIR)/ansible/tools
 
-.PHONY: build install wheel demo test lint unit header abi cli watch capi python collection ansible fleet lab bench deb test-debian12 packages packages-build clean
+.PHONY: build install wheel demo test lint unit header abi cli watch capi python collection ansible fleet lab bench deb test-boot test-debian12 packages packages-build clean
 
 build: packages-build
 	cargo build --release --locked
@@ -128,6 +128,12 @@ deb: build $(CARGO_DEB)
 	$(AIRGAP) completions zsh >$(CARGO_TARGET_DIR)/deb/_airgap
 	$(AIRGAP) completions fish >$(CARGO_TARGET_DIR)/deb/airgap.fish
 	PATH="$(CARGO_DEB)/bin:$$PATH" cargo deb -q -p airgap-cli --no-build -o $(DEB)
+
+# The package on a Debian 12 that is booted again and again: a quarter of an
+# hour, more on a busy computer.
+test-boot: packages deb
+	scripts/packages mmdebstrap qemu-system-x86 qemu-utils e2fsprogs openssh-client
+	python3 tests/boot/run.py --deb $(DEB) --keep $(CARGO_TARGET_DIR)/boot/last
 
 clean:
 	cargo clean

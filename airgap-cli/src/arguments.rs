@@ -76,6 +76,21 @@ pub enum Command {
         #[command(flatten)]
         log: LogDenied,
     },
+    /// Proves that the openings are the policy's: none more, none missing
+    ///
+    /// Over all packets that there can be, not over a sample. What differs is
+    /// shown as a flow, with what else its packet is.
+    #[command(
+        after_help = "Examples:\n  airgap verify policy.toml\n  airgap verify --live policy.toml\n\nExit codes: 0 proved, 3 with a counterexample, 1 undecided."
+    )]
+    Verify {
+        /// Looks at what the kernel holds, everybody's tables, and not at what
+        /// the policy compiles to
+        #[arg(long)]
+        live: bool,
+        #[command(flatten)]
+        policy: PolicyFile,
+    },
     /// Loads a policy, in one transaction, and reads it back
     #[command(
         after_help = "Example:\n  airgap apply policy.toml\n\nExit codes: 0 loaded, or already there, 1 the kernel said no."

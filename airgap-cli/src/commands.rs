@@ -3,7 +3,9 @@
 use std::io;
 
 use airgap::policy::schema;
-use airgap::{Booted, Error, FlowVerdict, Host, Policy, Status, Surroundings, host_warnings};
+use airgap::{
+    Booted, Error, FlowVerdict, Host, Policy, Status, Surroundings, Verification, host_warnings,
+};
 use clap::CommandFactory as _;
 use serde::Serialize;
 use serde_json::json;
@@ -61,6 +63,7 @@ struct StatusHere<'a> {
     comes_back: Option<bool>,
 }
 
+const UNDECIDED: u8 = 1;
 const DIFFERENT: u8 = 3;
 const NO_AIR_GAP: u8 = 4;
 
@@ -105,6 +108,24 @@ pub fn run(arguments: Arguments) -> Result<u8, Failure> {
                 Output::Text => print::plan(&plan)?,
             }
             return Ok(if plan.changed() { DIFFERENT } else { 0 });
+        }
+        Command::Verify { live, policy } => {
+            let policy = read(&policy, output)?;
+            let host = host()?;
+            let found = if live {
+                host.verify(&policy)?
+            } else {
+                host.verify_compiled(&policy)?
+            };
+            match output {
+                Output::Json => print::json(&found)?,
+                Output::Text => print::verification(&found)?,
+            }
+            return Ok(match found {
+                Verification::Verified => 0,
+                Verification::Counterexample(_) => DIFFERENT,
+                Verification::Undecided { .. } => UNDECIDED,
+            });
         }
         Command::Apply { policy, log } => {
             let policy = read(&policy, output)?;

@@ -39,6 +39,7 @@ mod netns;
 pub mod policy;
 mod state;
 mod surroundings;
+mod verify;
 mod warnings;
 mod watch;
 
@@ -54,5 +55,6 @@ pub use netlink::{Device, FakeKernel};
 pub use policy::{Policy, PolicyError};
 pub use state::{Differences, Healed, Journal, NameStatus, Process};
 pub use surroundings::Surroundings;
+pub use verify::{Counterexample, CounterexampleKind, Verification, verify, verify_in};
 pub use warnings::host_warnings;
 pub use watch::WatchEvent;

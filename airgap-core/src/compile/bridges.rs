@@ -351,12 +351,6 @@ fn to_containers(bridge: &BridgeExemption, name: &str, origin: OriginId) -> Chai
             ..Rule::new(statements).origin(origin)
         });
     }
-    // The host's own path MTU errors about flows of a forwarder.
-    chain.say([
-        super::matches::state_related(),
-        reply(),
-        jump(super::forwarders::REPLIES),
-    ]);
     chain.say(drop_counted());
     chain
 }

@@ -8,7 +8,7 @@ use super::matches::{
     ANSWERING_PORT, DESTINATION_PORT, FLOW_PORT, Ip, accept, answering_address,
     destination_address, destination_is_local, flow_destination, flow_protocol, ip_version, is,
     l4proto, named, not_translated, octets, original, protocol_number, reply,
-    source_is_behind_interface, translated,
+    source_is_behind_interface, state_related, translated,
 };
 use super::services::{AddressAlternative, Addresses, Services, View};
 use super::{Compiler, Hooks, PRIORITY_DNAT, PRIORITY_SNAT, net_range, when};
@@ -21,7 +21,7 @@ use crate::policy::{BridgeName, ContainerSource, ServiceForwarder};
 /// The chain of forwarded packets that go the way in which their flow opened.
 const OPENED: &str = "forwarders";
 /// The chain of those that go back.
-pub(super) const REPLIES: &str = "forwarders-back";
+const REPLIES: &str = "forwarders-back";
 
 /// The containers of a forwarder, in the ways in which a packet can show them.
 enum From<'a> {
@@ -85,6 +85,10 @@ impl Compiler<'_> {
         }
         hooks.routed.say(when(vec![original()], OPENED));
         hooks.routed.say(when(vec![reply()], REPLIES));
+        // The host's own path MTU errors to the containers.
+        hooks
+            .output
+            .say(when(vec![state_related(), reply()], REPLIES));
         if !chains.snat.rules.is_empty() {
             table.chains.push(chains.snat);
         }

@@ -160,15 +160,19 @@ fn headers() -> Chain {
         masked(header_length, [0x0f], Cmp::Gt, [5]),
         jump("ip-options"),
     ]);
-    let mut routing = vec![ip_version(Ip::V6), has_header(Exthdr::Ip6Routing)];
-    routing.extend(drop_counted());
-    chain.rule(Rule::new(routing).comment("source route"));
+    chain.rule(routing_header());
     for (ip, to) in [(Ip::V4, "icmp4"), (Ip::V6, "icmp6")] {
         let mut rule = icmp(ip).to_vec();
         rule.push(goto(to));
         chain.say(rule);
     }
     chain
+}
+
+fn routing_header() -> Rule {
+    let mut rule = vec![ip_version(Ip::V6), has_header(Exthdr::Ip6Routing)];
+    rule.extend(drop_counted());
+    Rule::new(rule).comment("source route")
 }
 
 fn ip_options() -> Chain {
@@ -244,6 +248,7 @@ fn discovery(kind: u8) -> Vec<Statement> {
 
 fn neighbours_in() -> Chain {
     let mut chain = Chain::regular("neighbours-in");
+    chain.rule(routing_header());
     for kind in [NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT] {
         let mut rule = discovery(kind);
         rule.push(accept());
@@ -261,6 +266,8 @@ fn neighbours_in() -> Chain {
 
 fn neighbours_out() -> Chain {
     let mut chain = Chain::regular("neighbours-out");
+    // A neighbour would pass on what has a source route, to anywhere.
+    chain.rule(routing_header());
     for (kind, (network, prefix)) in NEIGHBOUR_MESSAGES {
         let mut rule = discovery(kind);
         rule.extend([

@@ -6,6 +6,7 @@ mod explain;
 mod plan;
 pub(crate) mod reading;
 mod status;
+mod verify;
 
 use std::path::Path;
 

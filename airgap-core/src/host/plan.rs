@@ -82,7 +82,7 @@ impl Serialize for Plan {
 impl Host {
     /// What a policy's meaning takes from this host, and from what was asked
     /// for beside it.
-    fn surroundings(&self, policy: &Policy) -> Result<Surroundings, Error> {
+    pub(super) fn surroundings(&self, policy: &Policy) -> Result<Surroundings, Error> {
         let mut surroundings = Surroundings::observe(policy)?;
         surroundings.denied_log = match self.denied_log {
             Some(log) => log,

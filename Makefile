@@ -9,7 +9,7 @@ PYTHON = $(CARGO_TARGET_DIR)/python
 # Another with Ansible.
 ANSIBLE = $(CARGO_TARGET_DIR)/ansible/tools
 
-.PHONY: build install wheel demo test lint unit header abi cli watch capi python collection ansible fleet lab bench deb test-boot test-debian12 packages packages-build clean
+.PHONY: build install wheel demo test lint unit header abi cli watch capi parity python collection ansible fleet lab bench deb test-boot test-debian12 packages packages-build clean
 
 build: packages-build
 	cargo build --release --locked
@@ -48,7 +48,7 @@ wheel: packages-build $(PYTHON)
 demo: packages build
 	python3 tests/lab/demo.py --airgap $(AIRGAP)
 
-test: packages lint unit build cli watch capi python ansible fleet lab
+test: packages lint unit build cli watch capi python parity ansible fleet lab
 
 lint: packages-build
 	cargo fmt --all --check
@@ -77,6 +77,11 @@ watch: packages build
 capi: packages build
 	scripts/packages g++ clang cmake meson groff abigail-tools valgrind
 	python3 tests/capi/run.py
+
+# One table of cases through Rust, the command, Python and C.
+parity: packages build python
+	cargo build -q --locked -p airgap-core --example parity
+	python3 tests/parity/run.py
 
 # The package from its wheel: types, stubs and tests.
 python: packages wheel

@@ -1,7 +1,9 @@
 //! The library's answers to the data classes of `airgap/_data.py`.
 
+use airgap::flow::DecidingRule;
+use airgap::graph::Origin;
 use airgap::policy::{Diagnostic, Place};
-use airgap::{Applied, Change, ChangeKind, ForeignDrop, Status, Surroundings};
+use airgap::{Applied, Change, ChangeKind, Explanation, ForeignDrop, Status, Surroundings};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple};
@@ -73,20 +75,55 @@ pub fn diagnostics<'py>(
     })
 }
 
+fn origin<'py>(py: Python<'py>, origin: &Origin) -> PyResult<Bound<'py, PyAny>> {
+    let (line, column) = place(origin.place);
+    instance!(py, "Origin", {
+        "section": to_python(py, &origin.section)?,
+        "index": origin.index,
+        "line": line,
+        "column": column,
+    })
+}
+
+fn rule<'py>(
+    py: Python<'py>,
+    rule: &DecidingRule,
+    hook: Option<&str>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let origin = rule.origin.as_ref();
+    instance!(py, "DecidingRule", {
+        "owner": &rule.owner,
+        "table": &rule.table,
+        "chain": &rule.chain,
+        "rule": &rule.rule,
+        "comment": &rule.comment,
+        "origin": origin.map(|one| self::origin(py, one)).transpose()?,
+        "hook": hook,
+    })
+}
+
+pub fn explanation<'py>(py: Python<'py>, explanation: &Explanation) -> PyResult<Bound<'py, PyAny>> {
+    let by = explanation.by.as_ref();
+    let way = tuple(py, &explanation.way, |step| {
+        rule(py, &step.rule, Some(&step.hook))
+    })?;
+    instance!(py, "Explanation", {
+        "flow": explanation.flow.to_string(),
+        "verdict": explanation.verdict.to_string(),
+        "packet": &explanation.packet,
+        "by": by.map(|one| rule(py, one, None)).transpose()?,
+        "way": way,
+        "unsure": PyTuple::new(py, &explanation.unsure)?,
+        "assumed": PyTuple::new(py, &explanation.assumed)?,
+        "nearest": explanation.nearest.as_ref().map(ToString::to_string),
+        "opens": &explanation.opens,
+        "text": explanation.to_string(),
+    })
+}
+
 pub fn changes<'py>(py: Python<'py>, changes: &[Change]) -> PyResult<Bound<'py, PyTuple>> {
     tuple(py, changes, |change| {
-        let origin = match &change.origin {
-            Some(origin) => {
-                let (line, column) = place(origin.place);
-                Some(instance!(py, "Origin", {
-                    "section": to_python(py, &origin.section)?,
-                    "index": origin.index,
-                    "line": line,
-                    "column": column,
-                })?)
-            }
-            None => None,
-        };
+        let origin = change.origin.as_ref();
         let kind = match change.kind {
             ChangeKind::Added => "added",
             ChangeKind::Removed => "removed",
@@ -96,7 +133,7 @@ pub fn changes<'py>(py: Python<'py>, changes: &[Change]) -> PyResult<Bound<'py, 
             "kind": kind,
             "opening": &change.opening,
             "was": &change.was,
-            "origin": origin,
+            "origin": origin.map(|one| self::origin(py, one)).transpose()?,
         })
     })
 }

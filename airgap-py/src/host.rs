@@ -89,6 +89,29 @@ impl Host {
         Ok(data::status(py, &status?)?)
     }
 
+    /// What happens to a flow now, under everything that the kernel holds; with
+    /// a policy, what would happen if that were loaded, beside no other
+    /// program's rules.
+    ///
+    /// >>> import airgap
+    /// >>> host, flow = airgap.Host(), "host -> tcp 203.0.113.9:443"
+    /// >>> bool(host.explain(flow)), bool(host.explain(flow, airgap.Policy.from_toml("version = 1")))
+    /// (True, False)
+    #[pyo3(signature = (flow, policy = None))]
+    fn explain<'py>(
+        &self,
+        py: Python<'py>,
+        flow: &str,
+        policy: Option<&Policy>,
+    ) -> Answer<Bound<'py, PyAny>> {
+        let explanation = py.detach(|| match policy {
+            Some(policy) => self.host.explain(&policy.0, flow),
+            None => self.host.explain_live(flow),
+        });
+        py.check_signals()?;
+        Ok(data::explanation(py, &explanation?)?)
+    }
+
     /// Takes the air gap away; the host is then as open as its other tables
     /// leave it. Says whether there was one.
     ///

@@ -127,6 +127,22 @@ impl Policy {
         self.0.source().name()
     }
 
+    /// What would happen to a flow if the policy were loaded here, beside no
+    /// other program's rules: `host -> tcp 203.0.113.9:443`, `tcp 203.0.113.9
+    /// -> host:22`, `docker0 172.17.0.2 -> udp 192.0.2.53:53`. It needs no
+    /// rights.
+    ///
+    /// >>> import airgap
+    /// >>> policy = airgap.Policy.from_dict({"version": 1, "allow": [{"to": "203.0.113.9", "port": 443}]})
+    /// >>> bool(policy.explain("host -> tcp 203.0.113.9:443"))
+    /// True
+    /// >>> policy.explain("host -> tcp 203.0.113.9:80").nearest
+    /// '203.0.113.9 is open on 443, not on 80'
+    fn explain<'py>(&self, py: Python<'py>, flow: &str) -> Answer<Bound<'py, PyAny>> {
+        let explanation = py.detach(|| airgap::explain(&self.0, flow));
+        Ok(data::explanation(py, &explanation?)?)
+    }
+
     /// The policy as data, of which `from_dict` makes the same policy.
     ///
     /// >>> import airgap

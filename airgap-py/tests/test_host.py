@@ -120,3 +120,29 @@ except airgap.KernelError as error:
     said = subprocess.run(words, check=True, capture_output=True, text=True).stdout
     assert said.startswith(f"{errno.EPERM} ")
     assert "become" in said
+
+
+def test_a_flow_is_explained(host):
+    policy = airgap.Policy.from_dict(POLICY)
+    opened, closed = "host -> tcp 203.0.113.9:443", "host -> tcp 203.0.113.9:80"
+    assert host.explain(closed)
+    passes = policy.explain(opened)
+    assert (passes.verdict, passes.by.owner, str(passes.by.origin)) == ("passes", "airgap", "allow[0]")
+    assert "output" in {step.hook for step in passes.way}
+    dropped = host.explain(closed, policy)
+    assert not dropped
+    assert (dropped.verdict, dropped.nearest) == ("dropped", "203.0.113.9 is open on 443, not on 80")
+    assert "port = 80" in dropped.opens
+    assert str(dropped) == dropped.text
+    # An opening of another program's table is none.
+    subprocess.run(["nft", "add", "table", "ip", "other"], check=True)
+    host.apply(policy)
+    assert bool(host.explain(opened))
+    assert not host.explain(closed)
+
+
+def test_what_is_no_flow_is_said(host):
+    with pytest.raises(airgap.AirgapError, match="nonsense"):
+        host.explain("nonsense")
+    with pytest.raises(TypeError):
+        host.explain(5)

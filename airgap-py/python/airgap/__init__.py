@@ -25,7 +25,7 @@ from ._errors import AirgapError, ConflictError, KernelError, LockoutError, Poli
 # Type checkers take this name as true.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ._data import Applied, ChainDrops, Change, Diagnostic, ForeignDrop, Origin, Related, Status
+    from ._data import Applied, ChainDrops, Change, DecidingRule, Diagnostic, Explanation, ForeignDrop, Origin, Related, Status
 
 __all__ = [
     "AirgapError",
@@ -33,7 +33,9 @@ __all__ = [
     "ChainDrops",
     "Change",
     "ConflictError",
+    "DecidingRule",
     "Diagnostic",
+    "Explanation",
     "ForeignDrop",
     "Host",
     "KernelError",

@@ -100,6 +100,71 @@ class Change:
 
 
 @dataclass(frozen=True)
+class DecidingRule:
+    """A rule, and whose it is.
+
+    >>> import airgap
+    >>> policy = airgap.Policy.from_dict({"version": 1, "allow": [{"to": "203.0.113.9", "port": 443}]})
+    >>> str(policy.explain("host -> tcp 203.0.113.9:443").by.origin)
+    'allow[0]'
+    """
+
+    #: ``airgap``, ``docker``, or the table of another program.
+    owner: str
+    #: Family and name of its table.
+    table: str
+    #: Its chain.
+    chain: str
+    #: The rule as nft(8) writes it, or the chain's policy.
+    rule: str
+    #: What it is for.
+    comment: str | None
+    #: The item of the policy that asks for it.
+    origin: Origin | None
+    #: The hook at which a packet met it, of a step of its way.
+    hook: str | None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What happens to a flow, and why. It is true where the flow passes, and
+    false where it is dropped or where that cannot be told.
+
+    >>> import airgap
+    >>> policy = airgap.Policy.from_toml("version = 1")
+    >>> policy.explain("host -> tcp 203.0.113.9:443").verdict
+    'dropped'
+    """
+
+    #: The flow.
+    flow: str
+    #: ``passes``, ``dropped`` or ``undecided``.
+    verdict: str
+    #: Which of its packets decides: ``the opening packet``, ``the answer``, …
+    packet: str
+    #: The rule that decides; None where no rule had a say.
+    by: DecidingRule | None
+    #: The way of that packet through the chains.
+    way: tuple[DecidingRule, ...]
+    #: Of an undecided flow, what is not known.
+    unsure: tuple[str, ...]
+    #: What was taken for granted, since nothing tells.
+    assumed: tuple[str, ...]
+    #: Of a dropped flow, what opening comes nearest to it.
+    nearest: str | None
+    #: Of a dropped flow, what a policy says that opens it, as TOML.
+    opens: str | None
+    #: All of it in words, as ``airgap explain`` prints it.
+    text: str
+
+    def __bool__(self) -> bool:
+        return self.verdict == "passes"
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
 class ForeignDrop:
     """A chain of another program that can cut an opening of the policy.
 
@@ -185,5 +250,5 @@ class Status:
     foreign: tuple[ForeignDrop, ...]
 
 
-for _class in (Related, Diagnostic, Origin, Change, ForeignDrop, Applied, ChainDrops, Status):
+for _class in (Related, Diagnostic, Origin, Change, DecidingRule, Explanation, ForeignDrop, Applied, ChainDrops, Status):
     _class.__module__ = "airgap"

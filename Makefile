@@ -9,7 +9,7 @@ PYTHON = $(CARGO_TARGET_DIR)/python
 # Another with Ansible.
 ANSIBLE = $(CARGO_TARGET_DIR)/ansible/tools
 
-.PHONY: build install wheel demo test lint unit header abi cli watch capi parity python collection ansible fleet lab bench deb test-boot test-debian12 packages packages-build clean
+.PHONY: build install wheel demo test lint unit header abi cli watch capi parity python collection ansible fleet lab bench bench-python deb test-boot test-debian12 packages packages-build clean
 
 build: packages-build
 	cargo build --release --locked
@@ -111,6 +111,12 @@ lab: packages build
 # Figures against `nft -f` in the same run.
 bench: packages build
 	python3 benches/apply_100k.py
+	$(MAKE) bench-python
+
+# What a program in Python pays beside one in Rust.
+bench-python: build wheel
+	$(PYTHON)/bin/pip install -q --no-index --force-reinstall $(CARGO_TARGET_DIR)/wheels/airgap-*.whl
+	$(PYTHON)/bin/python benches/python_100k.py
 
 # The kernel that most hosts run, in qemu under software emulation.
 test-debian12: packages build

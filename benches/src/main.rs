@@ -1,5 +1,6 @@
 //! The parts of the benchmarks that need the library or the bare socket.
 
+mod calls;
 mod floor;
 
 use std::error::Error;
@@ -21,6 +22,7 @@ fn run(words: &[&str]) -> Result<(), Box<dyn Error>> {
     match words {
         ["record", policy, batch] => floor::record(policy, batch),
         ["floor", batch] => floor::send(batch),
-        _ => Err("usage: airgap-bench record POLICY BATCH | floor BATCH".into()),
+        ["call", policy] => calls::time(policy),
+        _ => Err("usage: airgap-bench record POLICY BATCH | floor BATCH | call POLICY".into()),
     }
 }

@@ -158,6 +158,7 @@ class Story:
         self.found.check("nor when it is asked to", "\nactive" not in told, told)
         told = self.machine.ssh("journalctl -u airgap --no-pager")
         self.found.check("the journal says why", "damaged" in told, told)
+        self.found.check("systemd closes the host after any failure", "it was asked for" in told, told)
         sent = self.counted()
         self.expect_sealed(sent)
         self.found.check("not even the openings are open", sent.opened == 0, sent.opened)

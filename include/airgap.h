@@ -125,6 +125,24 @@ typedef enum {
    * was changed.
    */
   AIRGAP_ERROR_LOCKED = 13,
+  /**
+   * A policy waits to be confirmed already; nothing was changed.
+   */
+  AIRGAP_ERROR_PENDING = 14,
+  /**
+   * Nothing waits to be confirmed.
+   */
+  AIRGAP_ERROR_NOTHING_PENDING = 15,
+  /**
+   * What is loaded could not be loaded again as it is, so that there would
+   * be no way back; nothing was changed.
+   */
+  AIRGAP_ERROR_IRREVERSIBLE = 16,
+  /**
+   * What was there before could not be loaded any more; the host is sealed
+   * all the same.
+   */
+  AIRGAP_ERROR_ROLLBACK = 17,
 } airgap_status_t;
 
 /**
@@ -305,6 +323,12 @@ typedef struct {
    * The size of this struct, set by the caller.
    */
   size_t size;
+  /**
+   * The milliseconds within which the policy must be confirmed by
+   * airgap_host_confirm, of any process; else what was there before is
+   * loaded again. 0 if it needs no confirmation.
+   */
+  uint64_t confirm_within;
 } airgap_apply_options_t;
 
 /**
@@ -620,7 +644,12 @@ airgap_status_t airgap_host_plan(const airgap_host_t *host,
  * program changed the ruleset since the plan, the difference is taken anew.
  * `options` may be NULL; `applied` may be NULL where nobody asks.
  *
- * Errors: AIRGAP_ERROR_KERNEL, AIRGAP_ERROR_BATCH_TOO_LARGE,
+ * With `confirm_within`, a process waits for the time before anything is
+ * loaded. It outlives the caller: a copy of it in a session of its own, or a
+ * transient unit of systemd that runs the command `airgap`. The caller need
+ * not wait for it.
+ *
+ * Errors: AIRGAP_ERROR_PENDING, AIRGAP_ERROR_IRREVERSIBLE, AIRGAP_ERROR_KERNEL, AIRGAP_ERROR_BATCH_TOO_LARGE,
  * AIRGAP_ERROR_CONFLICT, AIRGAP_ERROR_NOT_PERMITTED with nothing changed;
  * AIRGAP_ERROR_READ_BACK with the ruleset changed; AIRGAP_ERROR_IO says itself
  * which. Threads: any.
@@ -632,9 +661,30 @@ airgap_status_t airgap_host_apply(const airgap_host_t *host,
                                   airgap_error_t **error);
 
 /**
+ * Keeps the policy that is pending: it counts after a reboot too.
+ *
+ * Errors: AIRGAP_ERROR_NOTHING_PENDING; AIRGAP_ERROR_READ_BACK when it is no
+ * longer what is loaded; AIRGAP_ERROR_IO when it cannot be kept on the disk,
+ * and is still pending; AIRGAP_ERROR_NOT_PERMITTED. Threads: any.
+ */
+airgap_status_t airgap_host_confirm(const airgap_host_t *host,
+                                    airgap_error_t **error);
+
+/**
+ * Takes the policy that is pending back now: what was there before is loaded
+ * again, exactly.
+ *
+ * Errors: AIRGAP_ERROR_NOTHING_PENDING; AIRGAP_ERROR_ROLLBACK when what was
+ * there before can no longer be loaded; AIRGAP_ERROR_CONFLICT, and it is still
+ * pending; AIRGAP_ERROR_NOT_PERMITTED. Threads: any.
+ */
+airgap_status_t airgap_host_rollback(const airgap_host_t *host,
+                                     airgap_error_t **error);
+
+/**
  * The state of the air gap as JSON, as `airgap status --output json` prints
  * it: whether the host is sealed, by which policy, since when, what was
- * dropped, drift. With `full`, sets of more than 10,000 elements are compared
+ * dropped, drift, what is pending. With `full`, sets of more than 10,000 elements are compared
  * one by one too. The caller frees `json` by airgap_string_free.
  *
  * Errors: AIRGAP_ERROR_NOT_PERMITTED, AIRGAP_ERROR_CONFLICT, AIRGAP_ERROR_IO.

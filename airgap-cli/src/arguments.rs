@@ -1,10 +1,12 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use airgap::DeniedLog;
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use jiff::SignedDuration;
 
 /// Seals a Linux host with containers behind an air gap that has exactly the
 /// openings its policy names.
@@ -92,14 +94,39 @@ pub enum Command {
         policy: PolicyFile,
     },
     /// Loads a policy, in one transaction, and reads it back
+    ///
+    /// With --confirm-within it returns when the policy is loaded and somebody
+    /// waits for the time. Unless `airgap confirm` comes before it is over, what
+    /// was there before is loaded again, whatever has become of this terminal.
     #[command(
-        after_help = "Example:\n  airgap apply policy.toml\n\nExit codes: 0 loaded, or already there, 1 the kernel said no."
+        after_help = "Examples:\n  airgap apply policy.toml\n  airgap apply --confirm-within 60s policy.toml\n\nExit codes: 0 loaded, or already there, 1 it failed: the kernel said no, or a policy is pending."
     )]
     Apply {
         #[command(flatten)]
         policy: PolicyFile,
+        /// Rolls back unless `airgap confirm` comes within this time, such as
+        /// 60s, 5m or 1h
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        confirm_within: Option<Duration>,
         #[command(flatten)]
         log: LogDenied,
+    },
+    /// Keeps the policy that is pending
+    #[command(
+        after_help = "Example:\n  airgap confirm\n\nExit codes: 0 kept, 1 nothing is pending, or it failed."
+    )]
+    Confirm,
+    /// Takes the policy that is pending back now
+    #[command(
+        after_help = "Example:\n  airgap rollback\n\nExit codes: 0 what was there before is loaded again, 1 nothing is pending, or it failed."
+    )]
+    Rollback,
+    /// Waits for the time of a pending policy and takes it back then; systemd
+    /// is given this to carry
+    #[command(hide = true)]
+    AwaitConfirmation {
+        /// The name of what is pending
+        id: String,
     },
     /// Shows what is loaded, since when, what was dropped, and any drift
     #[command(
@@ -217,6 +244,16 @@ pub struct LogDenied {
 /// Where drops are logged, or nowhere.
 #[derive(Clone, Copy)]
 pub struct LogTarget(pub Option<DeniedLog>);
+
+/// A time, such as `60s` or `5m`.
+fn time(text: &str) -> Result<Duration, String> {
+    let wanted = "expected a time such as 60s, 5m or 1h";
+    let time: SignedDuration = text.parse().map_err(|e| format!("{wanted}: {e}"))?;
+    Duration::try_from(time)
+        .ok()
+        .filter(|time| !time.is_zero())
+        .ok_or_else(|| format!("{wanted}, and not none or less"))
+}
 
 fn log_target(text: &str) -> Result<LogTarget, String> {
     match text {

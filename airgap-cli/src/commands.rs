@@ -127,17 +127,48 @@ pub fn run(arguments: Arguments) -> Result<u8, Failure> {
                 Verification::Undecided { .. } => UNDECIDED,
             });
         }
-        Command::Apply { policy, log } => {
+        Command::Apply {
+            policy,
+            confirm_within,
+            log,
+        } => {
             let policy = read(&policy, output)?;
             let host = logging(host()?, &log);
             let plan = host.plan(&policy)?;
             print::warnings(&policy, &host_warnings(&policy, &plan.surroundings), output);
-            let applied = host.apply(&plan)?;
+            let (applied, left) = match confirm_within {
+                None => (host.apply(&plan)?, None),
+                Some(within) => {
+                    let guard = waiting(host)?.apply_guarded(&plan, within)?;
+                    (guard.applied(), Some(guard.remaining().unwrap_or_default()))
+                }
+            };
             match output {
-                Output::Json => print::json(&json!({ "applied": applied, "plan": plan }))?,
-                Output::Text => print::applied(&plan, &applied)?,
+                Output::Json => print::json(&json!({
+                    "applied": applied,
+                    "plan": plan,
+                    "pending": left.map(|left| json!({ "left": left.as_secs() })),
+                }))?,
+                Output::Text => print::applied(&plan, &applied, left)?,
             }
         }
+        Command::Confirm => {
+            waiting(host()?)?.confirm()?;
+            match output {
+                Output::Json => print::json(&json!({ "confirmed": true }))?,
+                Output::Text => print::text("Confirmed: the policy stays, after a reboot too.\n")?,
+            }
+        }
+        Command::Rollback => {
+            let rollback = waiting(host()?)?.rollback()?;
+            match output {
+                Output::Json => print::json(&rollback)?,
+                Output::Text => print::text(
+                    "Rolled back and read back: what was there before is loaded again.\n",
+                )?,
+            }
+        }
+        Command::AwaitConfirmation { id } => host()?.await_confirmation(&id)?,
         Command::Status { full } => {
             let status = host()?.status(full)?;
             // Units act in the host's own network namespace.
@@ -231,6 +262,11 @@ fn logging(host: Host, log: &LogDenied) -> Host {
         Some(LogTarget(target)) => host.log_denied(target),
         None => host,
     }
+}
+
+/// The host, told that this program can wait for a confirmation.
+fn waiting(host: Host) -> io::Result<Host> {
+    Ok(host.command(std::env::current_exe()?))
 }
 
 /// Reads a policy and prints its warnings.

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
+use std::time::Duration;
 
 use airgap::policy::{Diagnostic, Style};
 use airgap::{
@@ -218,7 +219,7 @@ pub fn verification(found: &Verification) -> io::Result<()> {
 }
 
 /// Writes what an apply did.
-pub fn applied(plan: &Plan, applied: &Applied) -> io::Result<()> {
+pub fn applied(plan: &Plan, applied: &Applied, left: Option<Duration>) -> io::Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
     if applied.changed {
         list(&mut out, &plan.changes)?;
@@ -233,7 +234,47 @@ pub fn applied(plan: &Plan, applied: &Applied) -> io::Result<()> {
             "Nothing was sent: the host already is as the policy says."
         )?;
     }
+    if let Some(left) = left {
+        writeln!(
+            out,
+            "Pending: it is rolled back in {} unless `airgap confirm` comes before.",
+            time(left)
+        )?;
+    }
     out.flush()
+}
+
+/// A time in words, to the second.
+fn time(time: Duration) -> String {
+    let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    match (seconds / 60, seconds % 60) {
+        (0, seconds) => format!("{seconds} s"),
+        (minutes, 0) => format!("{minutes} min"),
+        (minutes, seconds) => format!("{minutes} min {seconds} s"),
+    }
+}
+
+/// What is pending, and what was.
+fn pending(out: &mut impl io::Write, status: &Status) -> io::Result<()> {
+    if let Some(pending) = &status.pending {
+        let waits = if pending.awaited {
+            ""
+        } else {
+            "; nobody waits for that, and the next `airgap apply`, `confirm` or `rollback` sees to it"
+        };
+        writeln!(
+            out,
+            "pending: sha256:{} from {}, loaded by {}, is rolled back in {} unless confirmed{waits}",
+            pending.hash,
+            pending.source,
+            pending.by,
+            time(Duration::from_secs(pending.left))
+        )?;
+    }
+    if let Some(rollback) = &status.last_rollback {
+        writeln!(out, "before:  {rollback}")?;
+    }
+    Ok(())
 }
 
 /// Writes the state of an air gap, and whether it comes back after a boot where
@@ -246,6 +287,7 @@ pub fn status(status: &Status, comes_back: Option<bool>) -> io::Result<()> {
             writeln!(out, "One was loaded from {source}; something took it away.")?;
         }
         watch(&mut out, status.watch.as_ref())?;
+        pending(&mut out, status)?;
         return out.flush();
     }
     writeln!(out, "Sealed.")?;
@@ -258,6 +300,7 @@ pub fn status(status: &Status, comes_back: Option<bool>) -> io::Result<()> {
             Err(_) => writeln!(out, "since:   an impossible time")?,
         }
     }
+    pending(&mut out, status)?;
     if let Some(surroundings) = &status.surroundings {
         for (name, addresses) in &surroundings.names {
             let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
@@ -415,7 +458,7 @@ pub fn manual(command: clap::Command) -> io::Result<()> {
     page.render(&mut out)?;
     for sub in command
         .get_subcommands()
-        .filter(|sub| sub.get_name() != "help")
+        .filter(|sub| sub.get_name() != "help" && !sub.is_hide_set())
     {
         writeln!(out, ".SH \"AIRGAP {}\"", sub.get_name().to_uppercase())?;
         let page = clap_mangen::Man::new(sub.clone());

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::graph::Origin;
 use crate::policy::{Diagnostic, PolicyError, Severity};
+use crate::state::Rollback;
 
 /// Why something could not be done. Whatever it is, the ruleset is as it was
 /// before, unless the variant says otherwise.
@@ -62,6 +63,40 @@ pub enum Error {
     /// Another process watches this air gap.
     #[error("another process watches this air gap already: one is enough")]
     Watched,
+    /// A policy waits to be confirmed already.
+    #[error(
+        "a policy is pending: {by} loaded it, and it is rolled back in {} s unless it is confirmed; nothing was \
+         changed: `airgap confirm` keeps it, `airgap rollback` takes it back now",
+        left.as_secs()
+    )]
+    Pending {
+        /// Who loaded it.
+        by: String,
+        /// The time until it is rolled back.
+        left: Duration,
+    },
+    /// Nothing waits to be confirmed.
+    #[error("nothing is pending{}", ended(.last.as_ref()))]
+    NothingPending {
+        /// The last policy that was pending and was taken back.
+        last: Option<Rollback>,
+    },
+    /// What is loaded cannot be written down so that it could be loaded again.
+    #[error(
+        "the loaded air gap holds what this version could not load again as it is, so there would be no way back, and \
+         nothing was changed: another program has changed it (`airgap status` shows what); apply a policy without a \
+         time to confirm first"
+    )]
+    Irreversible,
+    /// What was there before could not be loaded any more. The host stays
+    /// sealed, as `now` says.
+    #[error("what was there before could not be loaded any more: {cause}; {now}")]
+    Rollback {
+        /// Why.
+        cause: Box<Error>,
+        /// What is loaded.
+        now: &'static str,
+    },
     /// What is loaded is not what was meant. The ruleset was changed.
     #[error("the kernel holds something else than was sent:\n{}", .0.join("\n"))]
     ReadBack(Vec<String>),
@@ -110,6 +145,7 @@ impl Error {
             Self::BatchTooLarge { .. } => Some(libc::EMSGSIZE),
             Self::Conflict => Some(libc::ERESTART),
             Self::Io { source, .. } => source.raw_os_error(),
+            Self::Rollback { cause, .. } => cause.errno(),
             _ => None,
         }
     }
@@ -126,6 +162,10 @@ impl Error {
             Self::BatchTooLarge { .. } => ErrorKind::BatchTooLarge,
             Self::Conflict => ErrorKind::Conflict,
             Self::Locked { .. } | Self::Watched => ErrorKind::Locked,
+            Self::Pending { .. } => ErrorKind::Pending,
+            Self::NothingPending { .. } => ErrorKind::NothingPending,
+            Self::Irreversible => ErrorKind::Irreversible,
+            Self::Rollback { .. } => ErrorKind::Rollback,
             Self::ReadBack(_) => ErrorKind::ReadBack,
             Self::Protocol(_) => ErrorKind::Protocol,
             Self::Io { .. } => ErrorKind::Io,
@@ -174,9 +214,20 @@ pub enum ErrorKind {
     BatchTooLarge,
     Conflict,
     Locked,
+    Pending,
+    NothingPending,
+    Irreversible,
+    Rollback,
     ReadBack,
     Protocol,
     Io,
+}
+
+fn ended(last: Option<&Rollback>) -> String {
+    match last {
+        Some(last) => format!(": {last}"),
+        None => String::new(),
+    }
 }
 
 fn named(holder: &str) -> &str {

@@ -50,10 +50,12 @@ pub use error::{Error, ErrorKind, KernelError, Unresolved};
 pub use flow::{Explanation, Flow, FlowVerdict};
 pub use foreign::ForeignDrop;
 pub use graph::RuleGraph;
-pub use host::{Applied, Booted, ChainDrops, Host, Plan, Status, WatchStatus, explain};
+pub use host::{
+    Applied, Booted, ChainDrops, Guard, Host, PendingPolicy, Plan, Status, WatchStatus, explain,
+};
 pub use netlink::{Device, FakeKernel};
 pub use policy::{Policy, PolicyError};
-pub use state::{Differences, Healed, Journal, NameStatus, Process};
+pub use state::{Differences, Healed, Journal, NameStatus, Process, Rollback, RollbackReason};
 pub use surroundings::Surroundings;
 pub use verify::{Counterexample, CounterexampleKind, Verification, verify, verify_in};
 pub use warnings::host_warnings;

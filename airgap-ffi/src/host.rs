@@ -2,6 +2,7 @@
 
 use std::ffi::c_char;
 use std::path::Path;
+use std::time::Duration;
 
 use airgap::Host;
 
@@ -37,6 +38,10 @@ pub struct airgap_applied_t {
 pub struct airgap_apply_options_t {
     /// The size of this struct, set by the caller.
     pub size: usize,
+    /// The milliseconds within which the policy must be confirmed by
+    /// airgap_host_confirm, of any process; else what was there before is
+    /// loaded again. 0 if it needs no confirmation.
+    pub confirm_within: u64,
 }
 
 /// Opens the network namespace in which the caller runs. The caller frees
@@ -101,7 +106,12 @@ pub unsafe extern "C" fn airgap_host_plan(
 /// program changed the ruleset since the plan, the difference is taken anew.
 /// `options` may be NULL; `applied` may be NULL where nobody asks.
 ///
-/// Errors: AIRGAP_ERROR_KERNEL, AIRGAP_ERROR_BATCH_TOO_LARGE,
+/// With `confirm_within`, a process waits for the time before anything is
+/// loaded. It outlives the caller: a copy of it in a session of its own, or a
+/// transient unit of systemd that runs the command `airgap`. The caller need
+/// not wait for it.
+///
+/// Errors: AIRGAP_ERROR_PENDING, AIRGAP_ERROR_IRREVERSIBLE, AIRGAP_ERROR_KERNEL, AIRGAP_ERROR_BATCH_TOO_LARGE,
 /// AIRGAP_ERROR_CONFLICT, AIRGAP_ERROR_NOT_PERMITTED with nothing changed;
 /// AIRGAP_ERROR_READ_BACK with the ruleset changed; AIRGAP_ERROR_IO says itself
 /// which. Threads: any.
@@ -119,12 +129,21 @@ pub unsafe extern "C" fn airgap_host_apply(
         let out = (!applied.is_null())
             .then(|| unsafe { Sized::new(applied, "applied") })
             .transpose()?;
-        if !options.is_null() {
+        let within = if options.is_null() {
+            0
+        } else {
             // SAFETY: as above.
-            unsafe { Sized::new(options.cast_mut(), "options") }?.read("options")?;
-        }
+            let options = unsafe { Sized::new(options.cast_mut(), "options") }?.read("options")?;
+            options.confirm_within
+        };
         let host = &borrow(host, "host")?.0;
-        let done = host.apply(&borrow(plan, "plan")?.plan)?;
+        let plan = &borrow(plan, "plan")?.plan;
+        let done = if within == 0 {
+            host.apply(plan)?
+        } else {
+            let within = Duration::from_millis(within);
+            host.apply_guarded(plan, within)?.applied()
+        };
         if let Some(out) = out {
             out.write(&airgap_applied_t {
                 size: 0,
@@ -137,9 +156,39 @@ pub unsafe extern "C" fn airgap_host_apply(
     })
 }
 
+/// Keeps the policy that is pending: it counts after a reboot too.
+///
+/// Errors: AIRGAP_ERROR_NOTHING_PENDING; AIRGAP_ERROR_READ_BACK when it is no
+/// longer what is loaded; AIRGAP_ERROR_IO when it cannot be kept on the disk,
+/// and is still pending; AIRGAP_ERROR_NOT_PERMITTED. Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn airgap_host_confirm(
+    host: *const airgap_host_t,
+    error: *mut *mut airgap_error_t,
+) -> airgap_status_t {
+    call(error, || Ok(borrow(host, "host")?.0.confirm()?))
+}
+
+/// Takes the policy that is pending back now: what was there before is loaded
+/// again, exactly.
+///
+/// Errors: AIRGAP_ERROR_NOTHING_PENDING; AIRGAP_ERROR_ROLLBACK when what was
+/// there before can no longer be loaded; AIRGAP_ERROR_CONFLICT, and it is still
+/// pending; AIRGAP_ERROR_NOT_PERMITTED. Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn airgap_host_rollback(
+    host: *const airgap_host_t,
+    error: *mut *mut airgap_error_t,
+) -> airgap_status_t {
+    call(error, || {
+        borrow(host, "host")?.0.rollback()?;
+        Ok(())
+    })
+}
+
 /// The state of the air gap as JSON, as `airgap status --output json` prints
 /// it: whether the host is sealed, by which policy, since when, what was
-/// dropped, drift. With `full`, sets of more than 10,000 elements are compared
+/// dropped, drift, what is pending. With `full`, sets of more than 10,000 elements are compared
 /// one by one too. The caller frees `json` by airgap_string_free.
 ///
 /// Errors: AIRGAP_ERROR_NOT_PERMITTED, AIRGAP_ERROR_CONFLICT, AIRGAP_ERROR_IO.
@@ -201,4 +250,58 @@ pub unsafe extern "C" fn airgap_host_remove(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn airgap_host_free(host: *mut airgap_host_t) {
     free(host);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ptr::{null, null_mut};
+
+    use airgap_status_t::*;
+
+    use super::*;
+    use crate::fake::{airgap_fake_kernel_free, airgap_fake_kernel_new, airgap_host_fake};
+    use crate::plan::airgap_plan_free;
+    use crate::policy::{airgap_policy_free, airgap_policy_from_toml};
+
+    #[test]
+    fn what_is_pending_is_confirmed_or_taken_back() {
+        let (mut kernel, mut host, mut policy, mut plan) =
+            (null_mut(), null_mut(), null_mut(), null_mut());
+        let toml = "version = 1";
+        let options = airgap_apply_options_t {
+            size: size_of::<airgap_apply_options_t>(),
+            confirm_within: 60_000,
+        };
+        // SAFETY: as a program in C calls them.
+        unsafe {
+            assert_eq!(airgap_fake_kernel_new(&mut kernel, null_mut()), AIRGAP_OK);
+            assert_eq!(airgap_host_fake(kernel, &mut host, null_mut()), AIRGAP_OK);
+            assert_eq!(
+                airgap_policy_from_toml(toml.as_ptr().cast(), toml.len(), &mut policy, null_mut()),
+                AIRGAP_OK
+            );
+            assert_eq!(
+                airgap_host_plan(host, policy, &mut plan, null_mut()),
+                AIRGAP_OK
+            );
+            let apply = |options| airgap_host_apply(host, plan, options, null_mut(), null_mut());
+            for end in [airgap_host_rollback, airgap_host_confirm] {
+                assert_eq!(apply(&options), AIRGAP_OK);
+                assert_eq!(apply(&options), AIRGAP_ERROR_PENDING);
+                assert_eq!(apply(null()), AIRGAP_ERROR_PENDING);
+                assert_eq!(end(host, null_mut()), AIRGAP_OK);
+                assert_eq!(end(host, null_mut()), AIRGAP_ERROR_NOTHING_PENDING);
+            }
+            let mut removed = false;
+            assert_eq!(
+                airgap_host_remove(host, &mut removed, null_mut()),
+                AIRGAP_OK
+            );
+            assert!(removed);
+            airgap_plan_free(plan);
+            airgap_policy_free(policy);
+            airgap_host_free(host);
+            airgap_fake_kernel_free(kernel);
+        }
+    }
 }

@@ -41,6 +41,16 @@ pub enum airgap_status_t {
     /// Another call that changes the air gap does not come to an end; nothing
     /// was changed.
     AIRGAP_ERROR_LOCKED = 13,
+    /// A policy waits to be confirmed already; nothing was changed.
+    AIRGAP_ERROR_PENDING = 14,
+    /// Nothing waits to be confirmed.
+    AIRGAP_ERROR_NOTHING_PENDING = 15,
+    /// What is loaded could not be loaded again as it is, so that there would
+    /// be no way back; nothing was changed.
+    AIRGAP_ERROR_IRREVERSIBLE = 16,
+    /// What was there before could not be loaded any more; the host is sealed
+    /// all the same.
+    AIRGAP_ERROR_ROLLBACK = 17,
 }
 
 impl From<ErrorKind> for airgap_status_t {
@@ -56,6 +66,10 @@ impl From<ErrorKind> for airgap_status_t {
             ErrorKind::ReadBack => Self::AIRGAP_ERROR_READ_BACK,
             ErrorKind::Protocol => Self::AIRGAP_ERROR_PROTOCOL,
             ErrorKind::Locked => Self::AIRGAP_ERROR_LOCKED,
+            ErrorKind::Pending => Self::AIRGAP_ERROR_PENDING,
+            ErrorKind::NothingPending => Self::AIRGAP_ERROR_NOTHING_PENDING,
+            ErrorKind::Irreversible => Self::AIRGAP_ERROR_IRREVERSIBLE,
+            ErrorKind::Rollback => Self::AIRGAP_ERROR_ROLLBACK,
             ErrorKind::Io => Self::AIRGAP_ERROR_IO,
         }
     }
@@ -69,7 +83,7 @@ impl From<ErrorKind> for airgap_status_t {
 #[unsafe(no_mangle)]
 pub extern "C" fn airgap_status_name(status: i32) -> *const c_char {
     use airgap_status_t::*;
-    const NAMES: [(airgap_status_t, &std::ffi::CStr); 14] = [
+    const NAMES: [(airgap_status_t, &std::ffi::CStr); 18] = [
         (AIRGAP_OK, c"ok"),
         (AIRGAP_ERROR_ARGUMENT, c"argument"),
         (AIRGAP_ERROR_POLICY, c"policy"),
@@ -84,6 +98,10 @@ pub extern "C" fn airgap_status_name(status: i32) -> *const c_char {
         (AIRGAP_ERROR_IO, c"io"),
         (AIRGAP_ERROR_PANIC, c"panic"),
         (AIRGAP_ERROR_LOCKED, c"locked"),
+        (AIRGAP_ERROR_PENDING, c"pending"),
+        (AIRGAP_ERROR_NOTHING_PENDING, c"nothing-pending"),
+        (AIRGAP_ERROR_IRREVERSIBLE, c"irreversible"),
+        (AIRGAP_ERROR_ROLLBACK, c"rollback"),
     ];
     NAMES
         .iter()

@@ -3,7 +3,10 @@
 use airgap::flow::DecidingRule;
 use airgap::graph::Origin;
 use airgap::policy::{Diagnostic, Place};
-use airgap::{Applied, Change, ChangeKind, Explanation, ForeignDrop, Status, Surroundings};
+use airgap::{
+    Applied, Change, ChangeKind, Explanation, ForeignDrop, Rollback, RollbackReason, Status,
+    Surroundings,
+};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple};
@@ -187,8 +190,37 @@ pub fn status<'py>(py: Python<'py>, status: &Status) -> PyResult<Bound<'py, PyAn
         "source": &status.source,
         "since": status.since,
         "drift": PyTuple::new(py, &status.drift)?,
+        "pending": match &status.pending {
+            Some(pending) => Some(instance!(py, "Pending", {
+                "hash": &pending.hash,
+                "source": &pending.source,
+                "by": &pending.by,
+                "since": pending.since,
+                "left": pending.left,
+                "awaited": pending.awaited,
+            })?),
+            None => None,
+        },
+        "last_rollback": match &status.last_rollback {
+            Some(last) => Some(rollback(py, last)?),
+            None => None,
+        },
         "dropped": dropped,
         "names": names(py, status.surroundings.as_ref())?,
         "foreign": foreign(py, &status.foreign)?,
+    })
+}
+
+/// The data class `Rollback`.
+pub fn rollback<'py>(py: Python<'py>, rollback: &Rollback) -> PyResult<Bound<'py, PyAny>> {
+    instance!(py, "Rollback", {
+        "at": rollback.at,
+        "reason": match rollback.reason {
+            RollbackReason::NotConfirmed => "not-confirmed",
+            RollbackReason::Asked => "asked",
+            RollbackReason::NotLoaded => "not-loaded",
+        },
+        "hash": &rollback.hash,
+        "error": &rollback.error,
     })
 }

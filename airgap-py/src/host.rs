@@ -1,7 +1,9 @@
 //! The class `Host`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::data;
@@ -26,6 +28,24 @@ pub struct Host {
 enum Wanted<'py> {
     Policy(Bound<'py, Policy>),
     Plan(Bound<'py, Plan>),
+}
+
+/// A time: seconds, or a `timedelta`.
+#[derive(FromPyObject)]
+enum Time {
+    Seconds(f64),
+    Delta(Duration),
+}
+
+impl Time {
+    fn duration(self) -> PyResult<Duration> {
+        let time = match self {
+            Self::Seconds(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+            Self::Delta(delta) => Some(delta),
+        };
+        time.filter(|time| !time.is_zero())
+            .ok_or_else(|| PyValueError::new_err("confirm_within is no time that passes"))
+    }
 }
 
 #[pymethods]
@@ -55,25 +75,75 @@ impl Host {
     /// Loads a policy, or what was planned, in one transaction, and reads it
     /// back. A signal that comes meanwhile is handled when that is done.
     ///
+    /// With `confirm_within`, in seconds or as a `timedelta`, what was there
+    /// before is loaded again, exactly, unless `confirm()` comes within that
+    /// time, from any process. Another process waits for the time, also when
+    /// this one ends.
+    ///
     /// >>> import airgap
     /// >>> host, policy = airgap.Host(), airgap.Policy.from_toml("version = 1")
-    /// >>> host.apply(policy).changed, host.apply(policy).changed
-    /// (True, False)
+    /// >>> host.apply(policy, confirm_within=60).changed
+    /// True
+    /// >>> host.confirm()
+    /// >>> host.apply(policy).changed
+    /// False
     /// >>> host.remove()
     /// True
-    fn apply<'py>(&self, py: Python<'py>, policy: Wanted<'py>) -> Answer<Bound<'py, PyAny>> {
+    #[pyo3(signature = (policy, confirm_within = None))]
+    fn apply<'py>(
+        &self,
+        py: Python<'py>,
+        policy: Wanted<'py>,
+        confirm_within: Option<Time>,
+    ) -> Answer<Bound<'py, PyAny>> {
+        let within = confirm_within.map(Time::duration).transpose()?;
+        let load = |plan: &airgap::Plan| match within {
+            None => self.host.apply(plan),
+            Some(within) => Ok(self.host.apply_guarded(plan, within)?.applied()),
+        };
         let applied = match &policy {
             Wanted::Policy(policy) => {
                 let policy = &policy.get().0;
-                py.detach(|| self.host.apply(&self.host.plan(policy)?))
+                py.detach(|| load(&self.host.plan(policy)?))
             }
             Wanted::Plan(plan) => {
                 let plan = &plan.get().0;
-                py.detach(|| self.host.apply(plan))
+                py.detach(|| load(plan))
             }
         };
         py.check_signals()?;
         Ok(data::applied(py, &applied?)?)
+    }
+
+    /// Keeps the policy that is pending: it counts after a reboot too.
+    ///
+    /// >>> import airgap
+    /// >>> try:
+    /// ...     airgap.Host().confirm()
+    /// ... except airgap.AirgapError as error:
+    /// ...     print(error)
+    /// nothing is pending
+    fn confirm(&self, py: Python<'_>) -> Answer<()> {
+        let confirmed = py.detach(|| self.host.confirm());
+        py.check_signals()?;
+        Ok(confirmed?)
+    }
+
+    /// Takes the policy that is pending back now: what was there before is
+    /// loaded again, exactly.
+    ///
+    /// >>> import airgap
+    /// >>> host = airgap.Host()
+    /// >>> host.apply(airgap.Policy.from_toml("version = 1"), confirm_within=60).changed
+    /// True
+    /// >>> host.rollback().reason
+    /// 'asked'
+    /// >>> host.status().sealed
+    /// False
+    fn rollback<'py>(&self, py: Python<'py>) -> Answer<Bound<'py, PyAny>> {
+        let rollback = py.detach(|| self.host.rollback());
+        py.check_signals()?;
+        Ok(data::rollback(py, &rollback?)?)
     }
 
     /// The state of the air gap. With `full`, sets of more than 10,000 elements

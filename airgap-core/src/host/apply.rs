@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::guard::refuse_pending;
 use super::reading::{assume_unread, is_large, read_up_to};
 use super::{Host, Plan};
 use crate::delta::{adopt, operations};
@@ -42,6 +43,8 @@ impl Host {
             let kernel = Kernel::open()?;
             let state = State::of_this_namespace()?;
             let _lock = state.lock("apply")?;
+            self.settle(&kernel, &state)?;
+            refuse_pending(&state)?;
             let record = Record::new(&plan.policy, &plan.surroundings);
             let mut target = plan.target.clone();
             let mut drafts = None;
@@ -58,11 +61,7 @@ impl Host {
                         Some(drafts) => drafts.publish()?,
                         None => keep(&state, record)?,
                     }
-                    if is_large(&target)
-                        && let Some(moment) = kernel.moment(generation)
-                    {
-                        state.keep_moment(moment)?;
-                    }
+                    keep_moment(&kernel, &state, &target, generation)?;
                     Ok(applied)
                 }
                 // The ruleset is another: the drafts stay to tell which.
@@ -85,6 +84,8 @@ impl Host {
             let kernel = Kernel::open()?;
             let state = State::of_this_namespace()?;
             let _lock = state.lock("remove")?;
+            self.settle(&kernel, &state)?;
+            refuse_pending(&state)?;
             for _ in 0..APPLY_TRIES {
                 let (live, generation) = kernel.read(true, Depth::Elements(&|_, _| false))?;
                 let operations: Vec<_> = live
@@ -126,16 +127,61 @@ fn keep(state: &State, mut record: Record) -> Result<(), Error> {
     state.draft(&record)?.publish()
 }
 
+/// Keeps since when the kernel holds a large policy, for plans that then need
+/// not read it.
+pub(super) fn keep_moment(
+    kernel: &Kernel,
+    state: &State,
+    target: &RuleGraph,
+    generation: u32,
+) -> Result<(), Error> {
+    match kernel.moment(generation).filter(|_| is_large(target)) {
+        Some(moment) => state.keep_moment(moment),
+        None => Ok(()),
+    }
+}
+
 /// Turns what is loaded into `target` in one transaction, and reads it back.
 /// Answers the generation at which the kernel held just that. What is loaded is
 /// read anew if the ruleset is not of the generation at which it was `known`.
 /// `prepare` is called before anything is sent, each time with what is loaded
 /// then.
+///
+/// # Errors
+/// Those of `prepare` and of the kernel, with nothing changed;
+/// [`Error::ReadBack`] with the ruleset changed.
 pub(super) fn load(
     kernel: &Kernel,
     target: &mut RuleGraph,
-    mut known: Option<(&RuleGraph, u32)>,
+    known: Option<(&RuleGraph, u32)>,
     mut prepare: impl FnMut(&RuleGraph) -> Result<(), Error>,
+) -> Result<(Applied, u32), Error> {
+    load_as(kernel, target, Fit::Roomy, known, |live, changes| {
+        if changes { prepare(live) } else { Ok(()) }
+    })
+}
+
+/// How closely what is loaded is to be what is meant.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fit {
+    /// Room in sets that is there already stays, as do comments that cannot be
+    /// changed.
+    Roomy,
+    /// Everything.
+    Exact,
+}
+
+/// The same as closely as is asked for. `prepare` is called also when there is
+/// nothing to change, and told so.
+///
+/// # Errors
+/// As [`load`].
+pub(super) fn load_as(
+    kernel: &Kernel,
+    target: &mut RuleGraph,
+    fit: Fit,
+    mut known: Option<(&RuleGraph, u32)>,
+    mut prepare: impl FnMut(&RuleGraph, bool) -> Result<(), Error>,
 ) -> Result<(Applied, u32), Error> {
     for retries in 0..APPLY_TRIES {
         let (live, generation) = match known.take() {
@@ -144,8 +190,11 @@ pub(super) fn load(
             }
             _ => kernel.read(true, Depth::Full)?,
         };
-        adopt(target, &live);
+        if fit == Fit::Roomy {
+            adopt(target, &live);
+        }
         let operations = operations(target, &live);
+        prepare(&live, !operations.is_empty())?;
         if operations.is_empty() {
             let applied = Applied {
                 changed: false,
@@ -154,7 +203,6 @@ pub(super) fn load(
             };
             return Ok((applied, generation));
         }
-        prepare(&live)?;
         if live.tables.is_empty() {
             track_standing()?;
         }

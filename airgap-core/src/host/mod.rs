@@ -3,18 +3,22 @@
 mod apply;
 mod boot;
 mod explain;
+mod guard;
 mod plan;
 pub(crate) mod reading;
+mod rollback;
 mod status;
 mod verify;
+mod waiter;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use self::apply::Applied;
 pub use self::boot::Booted;
 pub use self::explain::explain;
+pub use self::guard::Guard;
 pub use self::plan::Plan;
-pub use self::status::{ChainDrops, Status, WatchStatus};
+pub use self::status::{ChainDrops, PendingPolicy, Status, WatchStatus};
 use crate::denied::DeniedLog;
 use crate::error::Error;
 use crate::graph::RuleGraph;
@@ -30,6 +34,8 @@ pub struct Host {
     /// Where drops are to be logged from the next plan on; none to leave that
     /// as it is.
     denied_log: Option<Option<DeniedLog>>,
+    /// The command that systemd is given to wait for a confirmation.
+    command: Option<PathBuf>,
 }
 
 /// Where a host's kernel is met.
@@ -51,6 +57,7 @@ impl Host {
         Ok(Self {
             place: Place::Here,
             denied_log: None,
+            command: None,
         })
     }
 
@@ -64,6 +71,7 @@ impl Host {
         let host = Self {
             place: Place::Netns(NetworkNamespace::new(netns.as_ref())),
             denied_log: None,
+            command: None,
         };
         host.enter(|| Kernel::open().map(|_| ()))?;
         Ok(host)
@@ -76,6 +84,7 @@ impl Host {
         Self {
             place: Place::Fake(kernel.clone()),
             denied_log: None,
+            command: None,
         }
     }
 
@@ -84,6 +93,15 @@ impl Host {
     #[must_use]
     pub fn log_denied(mut self, log: Option<DeniedLog>) -> Self {
         self.denied_log = Some(log);
+        self
+    }
+
+    /// The same host, where this program, which must be the command `airgap`, is
+    /// what a transient unit of systemd runs to wait for a confirmation; without
+    /// it, `/usr/bin/airgap`, where it is there.
+    #[must_use]
+    pub fn command(mut self, program: impl Into<PathBuf>) -> Self {
+        self.command = Some(program.into());
         self
     }
 

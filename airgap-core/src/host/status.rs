@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::Host;
+use super::guard::loaded_hash;
 use super::plan::foreign_drops;
 use super::reading::{assume_unread, read_up_to};
 use crate::delta::adopt;
@@ -11,7 +12,7 @@ use crate::error::Error;
 use crate::foreign::ForeignDrop;
 use crate::graph::{Family, RuleGraph, Statement, TABLE_NAME, Verdict};
 use crate::netlink::Kernel;
-use crate::state::{Journal, Record, State};
+use crate::state::{Journal, Record, Rollback, State};
 use crate::surroundings::Surroundings;
 
 /// The state of an air gap.
@@ -29,6 +30,10 @@ pub struct Status {
     /// which that is no longer what the policy means, since the host's devices
     /// or Docker's daemon are others than they were.
     pub drift: Vec<String>,
+    /// The policy that waits to be confirmed, if one does.
+    pub pending: Option<PendingPolicy>,
+    /// The last policy that was taken back since the machine was booted.
+    pub last_rollback: Option<Rollback>,
     /// What was dropped, by chain.
     pub dropped: Vec<ChainDrops>,
     /// What the policy's names and users stood for.
@@ -48,6 +53,24 @@ pub struct WatchStatus {
     /// What watches have seen and done.
     #[serde(flatten)]
     pub journal: Journal,
+}
+
+/// A policy that waits to be confirmed.
+#[derive(Debug, Clone, Serialize)]
+pub struct PendingPolicy {
+    /// Its hash.
+    pub hash: String,
+    /// Where it was read from.
+    pub source: String,
+    /// Who loaded it.
+    pub by: String,
+    /// When, in seconds since 1970 UTC.
+    pub since: u64,
+    /// The seconds until it is rolled back.
+    pub left: u64,
+    /// Whether somebody waits for that time. If not, the next call that changes
+    /// the air gap sees to it.
+    pub awaited: bool,
 }
 
 /// What a rule of a chain has dropped.
@@ -70,13 +93,16 @@ impl Host {
     /// are compared one by one too.
     ///
     /// # Errors
-    /// When the kernel does not answer, or the record of what was loaded cannot
-    /// be read.
+    /// When the kernel does not answer.
     pub fn status(&self, full: bool) -> Result<Status, Error> {
         self.enter(|| {
             let kernel = Kernel::open()?;
             let state = State::of_this_namespace()?;
-            let mut seen = Seen::by(&kernel, state.loaded()?, full)?;
+            let mut problems = Vec::new();
+            let pending = told(state.pending(), &mut problems);
+            let last_rollback = told(state.last_rollback(), &mut problems);
+            let loaded = told(state.loaded(), &mut problems);
+            let mut seen = Seen::by(&kernel, loaded, full)?;
             // Whoever loaded a policy may have been stopped before it could say
             // so.
             if !seen.drift.is_empty()
@@ -87,18 +113,24 @@ impl Host {
                     seen = other;
                 }
             }
+            seen.drift.extend(problems);
             let Seen {
                 record,
                 live,
                 drift,
             } = seen;
-            let hash = live
-                .table(Family::Bridge, TABLE_NAME)
-                .and_then(|table| table.comment.as_deref())
-                .and_then(|comment| comment.rsplit_once(':'));
             Ok(Status {
                 sealed: live.table(Family::Inet, TABLE_NAME).is_some(),
-                hash: hash.map(|(_, hash)| hash.to_owned()),
+                hash: loaded_hash(&live).map(ToOwned::to_owned),
+                pending: pending.map(|pending| PendingPolicy {
+                    awaited: self.is_fake() || state.is_waited_for(&pending.id),
+                    left: pending.until.left().unwrap_or_default().as_secs(),
+                    hash: pending.hash,
+                    source: pending.source,
+                    by: pending.by,
+                    since: pending.since,
+                }),
+                last_rollback,
                 dropped: dropped(&live),
                 drift,
                 foreign: foreign_drops(&kernel)?,
@@ -112,6 +144,14 @@ impl Host {
             })
         })
     }
+}
+
+/// What is kept, or nothing and that it cannot be read.
+fn told<T>(kept: Result<Option<T>, Error>, problems: &mut Vec<String>) -> Option<T> {
+    kept.unwrap_or_else(|error| {
+        problems.push(error.to_string());
+        None
+    })
 }
 
 /// What the kernel holds beside what is kept of it.

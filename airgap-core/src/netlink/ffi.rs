@@ -1,9 +1,10 @@
 //! The one place where code is `unsafe`: what the crate nftnl leaves out, added
-//! through its public traits.
+//! through its public traits, and a copy of this process.
 #![allow(unsafe_code)] // each use says why it is sound
 
 use std::ffi::{CStr, CString, c_void};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::{self, NonNull};
 
 use mnl::Socket;
@@ -175,4 +176,85 @@ pub(super) fn enable_netlink_option(socket: &Socket, option: i32) {
             size,
         );
     }
+}
+
+/// Does `work` in a process of its own, which outlives this one, its session
+/// and its terminal. `work` runs in a copy of the calling thread, in its
+/// network namespace, and has no file open but `kept`; the copy ends when
+/// `work` returns, and nothing else of this process runs in it.
+///
+/// Other threads of this process are not in the copy, and what they held locked
+/// stays locked there. `work` must therefore take no lock that is not its own:
+/// no standard stream, no variable of the environment, no look-up of names.
+/// Memory is the exception: glibc's `fork` leaves `malloc` usable.
+///
+/// # Errors
+/// When there can be no process.
+pub(crate) fn in_process_of_its_own(kept: OwnedFd, work: impl FnOnce(OwnedFd)) -> io::Result<()> {
+    // SAFETY: the copy does nothing but what is said above, and ends by
+    // `_exit`, so that no destructor or handler of this process runs twice.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            // A second copy is nobody's child: the caller need not wait for it,
+            // and it can never get a terminal. Only the first leads a session.
+            let _ = nix::unistd::setsid();
+            // SAFETY: as above.
+            if unsafe { libc::fork() } == 0 {
+                forget_signals();
+                close_all_but(&kept);
+                let work = move || work(kept);
+                let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+            }
+            // SAFETY: ends this copy, as promised above.
+            unsafe { libc::_exit(0) }
+        }
+        child => {
+            // It ends at once. Where the program ignores its children there is
+            // nothing to wait for, which is fine too.
+            let child = nix::unistd::Pid::from_raw(child);
+            while nix::sys::wait::waitpid(child, None) == Err(nix::Error::EINTR) {}
+            Ok(())
+        }
+    }
+}
+
+/// Undoes what the program has arranged for signals: its handlers must not run
+/// in a copy of it. A terminal that ends is no reason to end.
+fn forget_signals() {
+    for signal in 1..=libc::SIGRTMAX() {
+        let what = if signal == libc::SIGHUP {
+            libc::SIG_IGN
+        } else {
+            libc::SIG_DFL
+        };
+        // SAFETY: no handler is set. The kernel refuses signals that nobody can
+        // arrange anything for.
+        unsafe { libc::signal(signal, what) };
+    }
+    let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
+}
+
+/// Closes what the program has open: who reads from its standard output, or
+/// waits for its lock, must not wait for the copy.
+fn close_all_but(kept: &OwnedFd) {
+    #[allow(clippy::cast_sign_loss)] // a descriptor that is open
+    let kept = kept.as_raw_fd() as libc::c_uint;
+    let close = |first: libc::c_uint, last: libc::c_uint| {
+        // SAFETY: closes descriptors whose owners never run again, since this
+        // copy ends by `_exit`.
+        let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+        if first <= last && result != 0 {
+            // Before Linux 5.9; nothing here opens many.
+            for fd in first..=last.min(65_536) {
+                #[allow(clippy::cast_possible_wrap)] // at most 65,536
+                // SAFETY: as above.
+                unsafe {
+                    libc::close(fd as libc::c_int)
+                };
+            }
+        }
+    };
+    close(0, kept.saturating_sub(1));
+    close(kept + 1, libc::c_uint::MAX);
 }

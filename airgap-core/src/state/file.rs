@@ -49,7 +49,11 @@ pub(super) fn content(path: &Path) -> Result<Option<Vec<u8>>, Error> {
 
 /// A file that holds something else than was written there.
 pub(super) fn damaged(path: &Path, why: io::Error) -> Error {
-    let what = format!("understand {}, which is damaged", path.display());
+    let what = format!(
+        "understand {}, which is damaged (`airgap rollback` takes back what is pending, `airgap apply` replaces what is \
+         loaded)",
+        path.display()
+    );
     Error::io(what, why)
 }
 
@@ -111,7 +115,7 @@ pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
 /// A file that is written whole under a name of its own, and takes the place of
 /// the old one when it is published. Only who holds the lock writes one.
 #[derive(Debug)]
-pub(super) struct Draft {
+pub(crate) struct Draft {
     draft: PathBuf,
     path: PathBuf,
     file: File,

@@ -14,7 +14,7 @@ use crate::error::Error;
 
 /// How long to wait for others. One change takes far less than a second; a
 /// hundred that came first have their time.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// How long between two tries.
 const PAUSE: Duration = Duration::from_millis(5);
 /// What stands before the number of the holder.
@@ -25,19 +25,19 @@ const SIGNATURE: &str = "process ";
 pub(crate) struct Lock(#[allow(dead_code)] Flock<File>);
 
 impl Lock {
-    /// Waits for the lock. `what` is written into it, for others to name the
-    /// holder.
+    /// Waits for the lock, for `patience` at most. `what` is written into it, for
+    /// others to name the holder.
     ///
     /// # Errors
     /// [`Error::Locked`] when another holds it for too long; when there can be
     /// no such file.
-    pub fn take(path: &Path, what: &str) -> Result<Self, Error> {
+    pub fn take(path: &Path, what: &str, patience: Duration) -> Result<Self, Error> {
         let begun = Instant::now();
         loop {
             if let Some(lock) = Self::try_take(path, what)? {
                 return Ok(lock);
             }
-            if begun.elapsed() >= PATIENCE {
+            if begun.elapsed() >= patience {
                 return Err(Error::Locked {
                     holder: fs::read_to_string(path).unwrap_or_default(),
                     waited: begun.elapsed(),

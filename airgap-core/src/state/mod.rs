@@ -2,25 +2,31 @@
 //! `/run/airgap` what is loaded and the lock, which a reboot ends, and in
 //! `/var/lib/airgap` the last confirmed policy, which it does not.
 
+mod clock;
 mod file;
 mod journal;
 mod lock;
 mod moment;
+mod pending;
 mod record;
 
 use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use self::file::{Draft, Lasting};
+pub(crate) use self::clock::{Deadline, on_the_wall};
+pub(crate) use self::file::Draft;
+use self::file::Lasting;
 pub use self::journal::{Differences, Healed, Journal, NameStatus, Process};
-pub(crate) use self::lock::Lock;
+pub(crate) use self::lock::{Lock, PATIENCE};
 use self::moment::Held;
 pub(crate) use self::moment::Moment;
+pub(crate) use self::pending::Pending;
+pub use self::pending::{Rollback, RollbackReason};
 pub(crate) use self::record::{Head, Record};
 use crate::docker::DockerResolver;
 use crate::error::Error;
@@ -42,6 +48,8 @@ const WATCH_PAUSE: Duration = Duration::from_millis(5);
 /// One file under a name, which the next one of that name is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Version(u64, i64, i64);
+/// The name of the folders of the host's own network namespace.
+const HOST: &str = "host";
 
 /// The folders of one network namespace. The host's own are called `host`, the
 /// others by their number, which is theirs while they last.
@@ -75,7 +83,7 @@ impl State {
         let here = identity("/proc/thread-self/ns/net")?;
         // Without the right to look at process 1 this is a namespace of its own.
         let name = match identity("/proc/1/ns/net") {
-            Ok(first) if first == here => "host".to_owned(),
+            Ok(first) if first == here => HOST.to_owned(),
             _ => format!("netns-{}", here.1),
         };
         let base = |variable: &str, default: &str| {
@@ -85,6 +93,19 @@ impl State {
             run: base(RUN_DIR, RUN_DIR_DEFAULT).join(&name),
             kept: base(STATE_DIR, STATE_DIR_DEFAULT).join(&name),
         })
+    }
+
+    /// The variables of the environment by which another process finds these
+    /// folders.
+    pub fn variables(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        [(RUN_DIR, &self.run), (STATE_DIR, &self.kept)]
+            .into_iter()
+            .filter_map(|(name, folder)| Some((name, folder.parent()?)))
+    }
+
+    /// Whether these are the folders of the host's own network namespace.
+    pub fn is_of_the_host(&self) -> bool {
+        self.run.file_name().is_some_and(|name| name == HOST)
     }
 
     /// Where what is loaded is kept.
@@ -109,8 +130,16 @@ impl State {
     /// [`Error::Locked`] when another holds the lock for too long; when there
     /// can be no lock.
     pub fn lock(&self, what: &str) -> Result<Lock, Error> {
+        self.lock_within(what, PATIENCE)
+    }
+
+    /// The same, but waits for `patience` at most.
+    ///
+    /// # Errors
+    /// As [`State::lock`].
+    pub fn lock_within(&self, what: &str, patience: Duration) -> Result<Lock, Error> {
         self.make_run_folder()?;
-        Lock::take(&self.run.join(LOCK), what)
+        Lock::take(&self.run.join(LOCK), what, patience)
     }
 
     fn make_run_folder(&self) -> Result<(), Error> {

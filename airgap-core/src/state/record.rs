@@ -6,10 +6,10 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use super::clock::on_the_wall;
 use super::file::{self, Draft};
 use crate::error::Error;
 use crate::policy::{Form, Policy, PolicyError};
@@ -105,14 +105,11 @@ impl Head {
 
 impl Record {
     pub fn new(policy: &Policy, surroundings: &Surroundings) -> Self {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
         Self {
             head: Head {
                 hash: policy.hash().to_owned(),
                 source: policy.source().name().to_owned(),
-                since: now.as_secs(),
+                since: on_the_wall(),
                 surroundings: surroundings.clone(),
                 form: policy.source().form().unwrap_or(Form::Json),
                 way_in: policy.way_in().to_json(),

@@ -25,7 +25,20 @@ from ._errors import AirgapError, ConflictError, KernelError, LockoutError, Poli
 # Type checkers take this name as true.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ._data import Applied, ChainDrops, Change, DecidingRule, Diagnostic, Explanation, ForeignDrop, Origin, Related, Status
+    from ._data import (
+        Applied,
+        ChainDrops,
+        Change,
+        DecidingRule,
+        Diagnostic,
+        Explanation,
+        ForeignDrop,
+        Origin,
+        Pending,
+        Related,
+        Rollback,
+        Status,
+    )
 
 __all__ = [
     "AirgapError",
@@ -41,10 +54,12 @@ __all__ = [
     "KernelError",
     "LockoutError",
     "Origin",
+    "Pending",
     "Plan",
     "Policy",
     "PolicyError",
     "Related",
+    "Rollback",
     "Status",
     "__version__",
 ]

@@ -224,6 +224,49 @@ class ChainDrops:
 
 
 @dataclass(frozen=True)
+class Pending:
+    """A policy that waits to be confirmed.
+
+    >>> import airgap
+    >>> airgap.Pending(hash="2f", source="policy.toml", by="process 7", since=0, left=59, awaited=True).left
+    59
+    """
+
+    #: Its hash.
+    hash: str
+    #: Where it was read from.
+    source: str
+    #: Who loaded it.
+    by: str
+    #: When, in seconds since 1970 UTC.
+    since: int
+    #: The seconds until it is rolled back.
+    left: int
+    #: Whether somebody waits for that time. If not, the next call that changes
+    #: the air gap sees to it.
+    awaited: bool
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """A policy that was taken back.
+
+    >>> import airgap
+    >>> airgap.Rollback(at=0, reason="not-confirmed", hash="2f", error=None).reason
+    'not-confirmed'
+    """
+
+    #: When it was, in seconds since 1970 UTC.
+    at: int
+    #: Why: `not-confirmed` in time, `asked` for, or `not-loaded` as it was meant.
+    reason: str
+    #: The hash of the policy, where it could be read.
+    hash: str | None
+    #: What went wrong, and what is loaded instead of what was there before.
+    error: str | None
+
+
+@dataclass(frozen=True)
 class Status:
     """The state of an air gap.
 
@@ -242,6 +285,10 @@ class Status:
     since: int | None
     #: Everything in which the kernel does not hold what was loaded.
     drift: tuple[str, ...]
+    #: The policy that waits to be confirmed, if one does.
+    pending: Pending | None
+    #: The last policy that was taken back since the machine was booted.
+    last_rollback: Rollback | None
     #: What was dropped, by chain.
     dropped: tuple[ChainDrops, ...]
     #: The addresses that the policy's host names stood for when it was loaded.
@@ -250,5 +297,7 @@ class Status:
     foreign: tuple[ForeignDrop, ...]
 
 
-for _class in (Related, Diagnostic, Origin, Change, DecidingRule, Explanation, ForeignDrop, Applied, ChainDrops, Status):
+for _class in (
+    Related, Diagnostic, Origin, Change, DecidingRule, Explanation, ForeignDrop, Applied, ChainDrops, Pending, Rollback, Status,
+):
     _class.__module__ = "airgap"

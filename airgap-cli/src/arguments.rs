@@ -146,7 +146,13 @@ pub enum Command {
     #[command(
         after_help = "Example:\n  airgap watch\n\nExit codes: 0 ended by a signal, 1 it cannot watch, or another watch runs."
     )]
-    Watch,
+    Watch {
+        /// Leaves the tables to everybody. Without this the watch owns them where
+        /// the kernel can (6.9 and later): it then refuses what others change, and
+        /// airgap loads through the watch
+        #[arg(long)]
+        heal_only: bool,
+    },
     /// Says what happens to a flow, and which line or rule decides
     ///
     /// A flow reads `host -> tcp 203.0.113.9:443`, `tcp 203.0.113.9 -> host:22` or

@@ -4,7 +4,8 @@ use std::io;
 
 use airgap::policy::schema;
 use airgap::{
-    Booted, Error, FlowVerdict, Host, Policy, Status, Surroundings, Verification, host_warnings,
+    Booted, Error, FlowVerdict, Host, Policy, Status, Surroundings, Verification, WatchOptions,
+    host_warnings,
 };
 use clap::CommandFactory as _;
 use serde::Serialize;
@@ -186,7 +187,9 @@ pub fn run(arguments: Arguments) -> Result<u8, Failure> {
                 () => 0,
             });
         }
-        Command::Watch => watch::run(&host()?, output)?,
+        Command::Watch { heal_only } => {
+            watch::run(&host()?, &WatchOptions { own: !heal_only }, output)?;
+        }
         Command::Explain { policy, flow, .. } => {
             let explanation = match policy {
                 None => host()?.explain_live(&flow)?,

@@ -354,7 +354,11 @@ fn watch(out: &mut impl io::Write, status: Option<&WatchStatus>) -> io::Result<(
     let Some(WatchStatus { running, journal }) = status else {
         return Ok(());
     };
-    let running = if *running { "running" } else { "not running" };
+    let running = match (running, journal.owns) {
+        (true, true) => "running, and the kernel lets nobody else change the air gap",
+        (true, false) => "running",
+        (false, _) => "not running",
+    };
     match journal.healed {
         0 => writeln!(out, "watch:   {running}; nothing was changed by others")?,
         1 => writeln!(out, "watch:   {running}; healed once")?,

@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::AsFd as _;
 
-use airgap::{Host, WatchEvent};
+use airgap::{Host, WatchEvent, WatchOptions};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use sd_notify::NotifyState;
@@ -15,7 +15,7 @@ use crate::commands::Failure;
 use crate::print;
 
 /// Watches until a signal ends it.
-pub fn run(host: &Host, output: Output) -> Result<(), Failure> {
+pub fn run(host: &Host, options: &WatchOptions, output: Output) -> Result<(), Failure> {
     // Blocked, so that they are read as what ends the watch. The threads that
     // are begun later take this over.
     let mut signals = SigSet::empty();
@@ -23,7 +23,7 @@ pub fn run(host: &Host, output: Output) -> Result<(), Failure> {
     signals.add(Signal::SIGINT);
     signals.thread_block().map_err(io::Error::from)?;
     let ended = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC).map_err(io::Error::from)?;
-    host.watch(ended.as_fd(), &mut |event| tell(event, output))?;
+    host.watch(options, ended.as_fd(), &mut |event| tell(event, output))?;
     Ok(())
 }
 

@@ -59,7 +59,8 @@ pub(crate) fn operations<'a>(target: &'a RuleGraph, live: &'a RuleGraph) -> Vec<
     operations
 }
 
-fn add_table<'a>(table: &'a Table, operations: &mut Vec<Operation<'a>>) {
+/// Makes a table with all that is in it.
+pub(crate) fn add_table<'a>(table: &'a Table, operations: &mut Vec<Operation<'a>>) {
     operations.push(Operation::AddTable(table));
     table
         .sets

@@ -37,6 +37,7 @@ mod host;
 mod netlink;
 mod netns;
 pub mod policy;
+mod relay;
 mod state;
 mod surroundings;
 mod verify;
@@ -59,4 +60,4 @@ pub use state::{Differences, Healed, Journal, NameStatus, Process, Rollback, Rol
 pub use surroundings::Surroundings;
 pub use verify::{Counterexample, CounterexampleKind, Verification, verify, verify_in};
 pub use warnings::host_warnings;
-pub use watch::WatchEvent;
+pub use watch::{WatchEvent, WatchOptions};

@@ -134,7 +134,7 @@ class Healing(Watching):
         self.assertFalse(self.status()["watch"]["running"])
         sh("nft", "flush ruleset")
         self.status(code=4)
-        watch = Watch(self.environment)
+        watch = Watch(self.environment, *self.HOW)
         self.addCleanup(watch.end, kill=True)
         self.assertEqual(watch.expect("healed")["by"], [])
         watch.expect("watching")
@@ -168,7 +168,7 @@ class Healing(Watching):
 
     def test_only_one_watches(self):
         self.watch()
-        done = sh(AIRGAP, "watch", env=self.environment, check=False)
+        done = sh(AIRGAP, "watch", "--heal-only", env=self.environment, check=False)
         self.assertEqual(done.returncode, 1)
         self.assertIn("watches this air gap already", done.stderr)
 

@@ -10,6 +10,7 @@ use crate::difference::differences;
 use crate::error::Error;
 use crate::graph::{Origins, RuleGraph};
 use crate::netlink::{Batch, Depth, Kernel, Operation, track_standing};
+use crate::relay;
 use crate::state::{Record, State};
 
 /// How often an apply plans again when somebody else changed the ruleset.
@@ -95,7 +96,7 @@ impl Host {
                     .collect();
                 if !operations.is_empty() {
                     let batch = Batch::new(&operations, generation);
-                    match kernel.transact(&batch, &operations, &Origins::default()) {
+                    match relay::transact(&kernel, &batch, &operations, &Origins::default()) {
                         Ok(()) => {}
                         Err(Error::Conflict) => continue,
                         Err(error) => return Err(error),
@@ -207,7 +208,7 @@ pub(super) fn load_as(
             track_standing()?;
         }
         let batch = Batch::new(&operations, generation);
-        match kernel.transact(&batch, &operations, &target.origins) {
+        match relay::transact(kernel, &batch, &operations, &target.origins) {
             Ok(()) => {}
             Err(Error::Conflict) => continue,
             Err(error) => return Err(error),

@@ -129,6 +129,15 @@ impl Batch {
         self.slices().iter().map(|slice| slice.len()).sum()
     }
 
+    /// The bytes in one piece, for somebody else to send.
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.len());
+        for slice in self.slices() {
+            bytes.extend_from_slice(&slice);
+        }
+        bytes
+    }
+
     /// The operation that an error is about, by the sequence number of the
     /// message, and for elements the place of its first one.
     pub fn operation_of(&self, sequence: u32) -> Option<(usize, usize)> {
@@ -139,7 +148,7 @@ impl Batch {
 }
 
 /// `NFNL_MSG_BATCH_BEGIN` for nf_tables and a generation.
-fn begin_message(generation: u32) -> Vec<u8> {
+pub(super) fn begin_message(generation: u32) -> Vec<u8> {
     let mut attributes = Writer::default();
     attributes.be32(BATCH_GENID, generation);
     let length = u32::try_from(FAMILY_HEADER + attributes.0.len()).unwrap_or(u32::MAX);

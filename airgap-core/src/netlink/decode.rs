@@ -5,6 +5,7 @@
 use super::attr::Attributes;
 use super::batch::{SET_CONCAT, SET_INTERVAL, attr, udata};
 use super::elements::ELEM_INTERVAL_END;
+use super::owner::OWNERSHIP;
 use super::raise;
 use crate::graph::{
     BaseChain, Chain, ChainPolicy, ChainType, Data, DataType, Elements, Family, Handle, Hook,
@@ -19,7 +20,8 @@ pub(super) fn table(family: Family, a: Attributes) -> Option<Table> {
         comment: a
             .find(attr::TABLE_USERDATA)
             .and_then(|data| comment(data, udata::TABLE_COMMENT)),
-        flags: a.be32(attr::TABLE_FLAGS).unwrap_or_default(),
+        // Whose it is, is no part of what it does.
+        flags: a.be32(attr::TABLE_FLAGS).unwrap_or_default() & !OWNERSHIP,
         sets: Vec::new(),
         chains: Vec::new(),
     })

@@ -1,7 +1,7 @@
 //! The conversation with nf_tables over a netlink socket.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, IoSlice};
 
 use mnl::Bus;
 use nftnl::nftnl_sys::libc;
@@ -86,58 +86,51 @@ impl Kernel {
         operations: &[Operation],
         origins: &Origins,
     ) -> Result<(), Error> {
-        let length = batch.len();
+        let answers = self.exchange(&batch.slices())?;
+        judge(&answers, batch, operations, origins)
+    }
+
+    /// Sends the parts of a batch as one message, and answers what there is to
+    /// hear of it.
+    ///
+    /// # Errors
+    /// When the kernel does not take it, or more is to be heard than can be.
+    pub(super) fn exchange(&self, parts: &[IoSlice]) -> Result<Vec<u8>, Error> {
+        let length = parts.iter().map(|part| part.len()).sum();
         // The kernel charges more than the bytes; twice is enough.
         self.socket
             .raise_send_buffer(2 * length)
             .map_err(|e| Error::io("size the netlink socket", e.into()))?;
-        let sent = self.socket.send_parts(&batch.slices());
-        match sent {
+        match self.socket.send_parts(parts) {
             Ok(sent) if sent == length => {}
             Ok(_) => return Err(Error::Protocol("the kernel took only a part of the batch")),
             Err(nix::Error::EMSGSIZE) => return Err(Error::BatchTooLarge { bytes: length }),
             Err(source) => return Err(Error::io("send the batch", source.into())),
         }
-        self.collect_errors(batch, operations, origins)
-    }
-
-    /// The kernel has carried the batch out, or not, before `sendmsg` returned:
-    /// what there is to hear waits in the queue. No error is success; an
-    /// acknowledgement of the end comes even for a batch that was refused.
-    fn collect_errors(
-        &self,
-        batch: &Batch,
-        operations: &[Operation],
-        origins: &Origins,
-    ) -> Result<(), Error> {
-        let mut errors = Vec::new();
+        // The kernel has carried the batch out, or not, before `sendmsg`
+        // returned: what there is to hear waits in the queue.
+        let mut answers = Vec::new();
         let mut buffer = vec![0; RECEIVE_BUFFER];
         loop {
-            let length = match self.socket.receive_now(&mut buffer) {
-                Ok(length) => length,
-                Err(nix::Error::EAGAIN) => break,
-                Err(nix::Error::EINTR) => continue,
+            match self.socket.receive_now(&mut buffer) {
+                Ok(length) => {
+                    answers.extend_from_slice(buffer.get(..length).unwrap_or_default());
+                    answers.resize(answers.len().next_multiple_of(4), 0);
+                }
+                Err(nix::Error::EAGAIN) => return Ok(answers),
+                Err(nix::Error::EINTR) => {}
                 // Errors were lost, so there was one.
                 Err(nix::Error::ENOBUFS) => {
                     return Err(Error::Protocol("more errors than the socket's queue holds"));
                 }
                 Err(source) => return Err(Error::io("hear of the batch", source.into())),
-            };
-            for message in messages(buffer.get(..length).unwrap_or_default()) {
-                let Some(error) = message.error() else {
-                    continue;
-                };
-                if error.errno == libc::ERESTART {
-                    return Err(Error::Conflict);
-                }
-                errors.push(explain(&error, batch, operations, origins));
             }
         }
-        if errors.is_empty() {
-            Ok(())
-        } else {
-            Err(Error::Kernel(errors))
-        }
+    }
+
+    /// The address of this socket, by which the kernel knows it.
+    pub(super) fn address(&self) -> u32 {
+        self.socket.address()
     }
 
     /// Reads the tables of these families, or of all.
@@ -259,7 +252,7 @@ impl Kernel {
         Ok(())
     }
 
-    fn dump(
+    pub(super) fn dump(
         &self,
         kind: i32,
         family: u8,
@@ -341,6 +334,32 @@ impl Kernel {
                 _ => return,
             }
         }
+    }
+}
+
+/// What the answers to a batch say. No error is success; an acknowledgement of
+/// the end comes even for a batch that was refused.
+///
+/// # Errors
+/// [`Error::Conflict`] when the ruleset is of another generation than the batch
+/// is for; else all that the kernel complained of.
+pub(crate) fn judge(
+    answers: &[u8],
+    batch: &Batch,
+    operations: &[Operation],
+    origins: &Origins,
+) -> Result<(), Error> {
+    let mut errors = Vec::new();
+    for error in messages(answers).filter_map(|message| message.error()) {
+        if error.errno == libc::ERESTART {
+            return Err(Error::Conflict);
+        }
+        errors.push(explain(&error, batch, operations, origins));
+    }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Kernel(errors))
     }
 }
 

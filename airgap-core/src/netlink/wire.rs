@@ -34,6 +34,14 @@ impl Wire {
         }
     }
 
+    /// The address that the kernel gave it; 0 to a fake one.
+    pub fn address(&self) -> u32 {
+        match self {
+            Self::Netlink(socket) => socket.portid(),
+            Self::Fake(_) => 0,
+        }
+    }
+
     /// Makes room for answers of so many bytes, or less where that is not
     /// allowed.
     pub fn raise_receive_queue(&self, bytes: usize) {

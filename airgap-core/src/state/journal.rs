@@ -18,6 +18,10 @@ pub struct Journal {
     pub healed: u64,
     /// The last of these, the newest last.
     pub history: Vec<Healed>,
+    /// Whether the watch owns the tables, so that the kernel keeps all others
+    /// from changing them.
+    #[serde(default)]
+    pub owns: bool,
     /// What does not work at the moment, and is tried again.
     pub failure: Option<String>,
     /// The host names that are not simply what they resolve to.

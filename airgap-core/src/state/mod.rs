@@ -41,6 +41,7 @@ const STATE_DIR_DEFAULT: &str = "/var/lib/airgap";
 const LOCK: &str = "lock";
 const WATCH_LOCK: &str = "watch.lock";
 const JOURNAL: &str = "watch.json";
+const RELAY: &str = "watch.socket";
 /// How often the right to watch is tried for, and how long between.
 const WATCH_TRIES: usize = 20;
 const WATCH_PAUSE: Duration = Duration::from_millis(5);
@@ -182,6 +183,11 @@ impl State {
     /// Whether a process has that right now.
     pub fn is_watched(&self) -> bool {
         lock::is_held(&self.run.join(WATCH_LOCK))
+    }
+
+    /// Where a watch that owns the tables takes the batches of others.
+    pub fn relay_path(&self) -> PathBuf {
+        self.run.join(RELAY)
     }
 
     /// What watches have seen and done; none if nobody ever watched.

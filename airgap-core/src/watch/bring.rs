@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
-use crate::delta::{adopt, operations};
+use crate::delta::{add_table, adopt, operations};
 use crate::difference::differences;
 use crate::error::Error;
 use crate::graph::{Family, RuleGraph};
 use crate::host::reading::{READ_BACK_MAX, assume_unread, read_up_to};
-use crate::netlink::{Batch, Kernel};
+use crate::netlink::{Batch, Kernel, Operation, Owner, judge};
 
 /// How often what others keep changing is put back before the next pause.
 const TRIES: usize = 20;
@@ -22,12 +22,14 @@ pub(super) struct Brought {
 
 /// Makes what the kernel holds equal to `target`, until a read shows that it
 /// is. Answers none if it was equal already. Tables that hold a `distrusted`
-/// set are loaded anew.
+/// set are loaded anew. With `owning` the tables that are made become this
+/// socket's.
 ///
 /// # Errors
 /// When the kernel refuses, or others do not stop changing the air gap.
 pub(super) fn bring(
     kernel: &Kernel,
+    owning: bool,
     target: &mut RuleGraph,
     distrusted: &[(Family, String)],
 ) -> Result<Option<Brought>, Error> {
@@ -54,13 +56,56 @@ pub(super) fn bring(
             return Ok(brought);
         }
         let batch = Batch::new(&operations, generation);
-        match kernel.transact(&batch, &operations, &target.origins) {
+        let sent = if owning {
+            kernel
+                .send_owning(&mut batch.bytes())
+                .and_then(|answers| judge(&answers, &batch, &operations, &target.origins))
+        } else {
+            kernel.transact(&batch, &operations, &target.origins)
+        };
+        match sent {
             Ok(()) => {}
             Err(Error::Conflict) => continue,
             Err(error) => return Err(error),
         }
         let at = Instant::now();
         brought.get_or_insert(Brought { found, at }).at = at;
+    }
+    Err(Error::Conflict)
+}
+
+/// Makes the tables this socket's own: those of a socket that is gone by a word,
+/// everybody's by loading them anew.
+///
+/// # Errors
+/// When the kernel refuses, as it does if they are another's.
+pub(super) fn own(kernel: &Kernel, target: &mut RuleGraph) -> Result<(), Error> {
+    for _ in 0..TRIES {
+        let generation = kernel.generation()?;
+        let owners = kernel.owners()?;
+        if owners.iter().all(|(_, owner)| *owner == Owner::Own) {
+            return Ok(());
+        }
+        let mut operations = Vec::new();
+        for table in &target.tables {
+            let owner = owners.iter().find(|(family, _)| *family == table.family);
+            match owner.map(|(_, owner)| owner) {
+                None | Some(Owner::Own) => {}
+                Some(Owner::Nobody) => {
+                    operations.push(Operation::DeleteTable(table.family));
+                    add_table(table, &mut operations);
+                }
+                Some(Owner::Gone | Owner::Another) => {
+                    operations.push(Operation::AddTable(table));
+                }
+            }
+        }
+        let batch = Batch::new(&operations, generation);
+        let answers = kernel.send_owning(&mut batch.bytes())?;
+        match judge(&answers, &batch, &operations, &target.origins) {
+            Ok(()) | Err(Error::Conflict) => {}
+            Err(error) => return Err(error),
+        }
     }
     Err(Error::Conflict)
 }

@@ -16,6 +16,8 @@ pub enum WatchEvent {
     Watching {
         /// The hash of the policy that is loaded; none if there is no air gap.
         hash: Option<String>,
+        /// Whether the kernel keeps others from changing the air gap.
+        owns: bool,
     },
     /// Somebody loaded a policy, as `airgap apply` does.
     Loaded {
@@ -51,8 +53,17 @@ pub enum WatchEvent {
 impl fmt::Display for WatchEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Watching { hash: Some(hash) } => write!(f, "watching policy sha256:{hash}"),
-            Self::Watching { hash: None } => f.write_str("watching; there is no air gap yet"),
+            Self::Watching { hash, owns } => {
+                match hash {
+                    Some(hash) => write!(f, "watching policy sha256:{hash}")?,
+                    None => f.write_str("watching; there is no air gap yet")?,
+                }
+                f.write_str(if *owns {
+                    "; the kernel lets nobody else change it"
+                } else {
+                    "; others can change it, and are put right"
+                })
+            }
             Self::Loaded { hash } => write!(f, "policy sha256:{hash} was loaded"),
             Self::Removed => f.write_str("the air gap was removed"),
             Self::Healed(healed) => write!(f, "healed: {healed}"),

@@ -1,10 +1,11 @@
 //! Keeps the air gap as it was loaded.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::bring::{bring, large_sets};
+use super::WatchOptions;
+use super::bring::{bring, large_sets, own};
 use super::event::WatchEvent;
 use super::meant::Meant;
 use super::names::Names;
@@ -15,6 +16,7 @@ use crate::error::Error;
 use crate::graph::{Family, RuleGraph};
 use crate::host::reading::{assume_unread, read_up_to};
 use crate::netlink::{Kernel, Told, addresses_in_use};
+use crate::relay::Relay;
 use crate::state::{Drafts, Healed, Journal, Process, State};
 use crate::surroundings::Surroundings;
 
@@ -63,6 +65,8 @@ pub(super) struct Keeper<'a> {
     pause: Option<Instant>,
     /// The thread that this runs on, as the kernel numbers it.
     own: u32,
+    /// Where others' batches come in while this owns the tables.
+    relay: Option<Relay>,
     /// Whether the first look is behind.
     begun: bool,
 }
@@ -72,7 +76,11 @@ impl<'a> Keeper<'a> {
     ///
     /// # Errors
     /// When the kernel does not answer, or no thread can be begun.
-    pub fn begin(state: State, report: &'a mut dyn FnMut(&WatchEvent)) -> Result<Self, Error> {
+    pub fn begin(
+        state: State,
+        options: &WatchOptions,
+        report: &'a mut dyn FnMut(&WatchEvent),
+    ) -> Result<Self, Error> {
         // A journal that cannot be read is begun anew: it is no reason not to
         // watch.
         let mut journal = state.journal().ok().flatten().unwrap_or_default();
@@ -90,13 +98,19 @@ impl<'a> Keeper<'a> {
             looked: Instant::now(),
             pause: None,
             own: nix::unistd::gettid().as_raw().unsigned_abs(),
+            relay: None,
             begun: false,
         };
+        if options.own && keeper.kernel.can_own()? {
+            keeper.relay = Some(Relay::open(&keeper.state)?);
+        }
+        keeper.journal.owns = keeper.relay.is_some();
         keeper.due.ruleset = Some(Instant::now());
         keeper.due.host = true;
         keeper.work();
         let hash = keeper.meant.as_ref().map(|meant| meant.record.hash.clone());
-        keeper.tell(WatchEvent::Watching { hash });
+        let owns = keeper.journal.owns;
+        keeper.tell(WatchEvent::Watching { hash, owns });
         keeper.begun = true;
         Ok(keeper)
     }
@@ -149,6 +163,20 @@ impl<'a> Keeper<'a> {
             self.due.names = true;
         }
         Ok(())
+    }
+
+    /// Can be read from when others want something sent, if they may.
+    pub fn questions(&self) -> Option<BorrowedFd<'_>> {
+        self.relay.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Sends what others want sent.
+    pub fn relay(&mut self) {
+        let relay = self.relay.as_ref();
+        if relay.is_some_and(|relay| relay.serve(&self.kernel)) {
+            // The kernel tells it as this process's own.
+            self.due.ruleset.get_or_insert_with(Instant::now);
+        }
     }
 
     /// How long nothing needs to be done if nothing happens.
@@ -207,6 +235,9 @@ impl<'a> Keeper<'a> {
         if self.due.host || self.due.names {
             self.adapt()?;
             (self.due.host, self.due.names) = (false, false);
+        }
+        if let (Some(meant), true) = (&mut self.meant, self.relay.is_some()) {
+            own(&self.kernel, &mut meant.graph)?;
         }
         self.keep_meant()
     }
@@ -283,10 +314,11 @@ impl<'a> Keeper<'a> {
         let Some(meant) = &mut self.meant else {
             return Ok(());
         };
+        let owning = self.relay.is_some();
         let distrusted: Vec<_> = large_sets(&meant.graph)
             .filter(|set| self.due.lost || self.due.sets.get(set).is_some_and(|times| *times > 0))
             .collect();
-        let Some(brought) = bring(&self.kernel, &mut meant.graph, &distrusted)? else {
+        let Some(brought) = bring(&self.kernel, owning, &mut meant.graph, &distrusted)? else {
             return Ok(());
         };
         let healed = Healed {
@@ -360,12 +392,13 @@ impl<'a> Keeper<'a> {
         if same && now.names == meant.record.surroundings.names {
             return Ok(());
         }
+        let owning = self.relay.is_some();
         let mut record = meant.record.clone();
         record.surroundings = now.clone();
         // Where it cannot be kept, it is loaded all the same: an uplink without
         // its chain would be open.
         let drafts = self.state.draft_adapted(&record);
-        let brought = match (bring(&self.kernel, &mut graph, &[]), drafts) {
+        let brought = match (bring(&self.kernel, owning, &mut graph, &[]), drafts) {
             (Ok(brought), drafts) => {
                 meant.record = record;
                 meant.graph = graph;

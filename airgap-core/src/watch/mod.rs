@@ -22,6 +22,23 @@ use crate::host::Host;
 use crate::netlink::{DeviceEvents, RulesetEvents};
 use crate::state::State;
 
+/// How an air gap is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WatchOptions {
+    /// Whether to own the tables where the kernel can (6.9 and later): it then
+    /// refuses others' changes with `EPERM`, and what this library loads goes
+    /// through the watch. When the watch ends, however it does, the tables stay
+    /// and are everybody's.
+    pub own: bool,
+}
+
+impl Default for WatchOptions {
+    /// Owning where the kernel can.
+    fn default() -> Self {
+        Self { own: true }
+    }
+}
+
 impl Host {
     /// Watches the air gap until `stop` can be read from (a pipe, or a
     /// signalfd(2)), and tells `report` what happens. When others change, flush
@@ -39,18 +56,23 @@ impl Host {
     /// as [`WatchEvent::Failed`] and tried again.
     pub fn watch(
         &self,
+        options: &WatchOptions,
         stop: BorrowedFd,
         report: &mut (dyn FnMut(&WatchEvent) + Send),
     ) -> Result<(), Error> {
         if self.is_fake() {
             return Err(Error::Protocol("a fake kernel tells no changes"));
         }
-        self.enter(|| watch(stop, report))
+        self.enter(|| watch(options, stop, report))
     }
 }
 
 /// Watches in the network namespace of this thread.
-fn watch(stop: BorrowedFd, report: &mut dyn FnMut(&WatchEvent)) -> Result<(), Error> {
+fn watch(
+    options: &WatchOptions,
+    stop: BorrowedFd,
+    report: &mut dyn FnMut(&WatchEvent),
+) -> Result<(), Error> {
     let state = State::of_this_namespace()?;
     let Some(_only) = state.try_watch()? else {
         return Err(Error::Watched);
@@ -58,16 +80,21 @@ fn watch(stop: BorrowedFd, report: &mut dyn FnMut(&WatchEvent)) -> Result<(), Er
     // First listen, then look: nothing falls between.
     let mut ruleset = RulesetEvents::open()?;
     let devices = DeviceEvents::open()?;
-    let mut keeper = Keeper::begin(state, report)?;
+    let mut keeper = Keeper::begin(state, options, report)?;
     loop {
-        let mut waiting = [stop, ruleset.as_fd(), devices.as_fd(), keeper.answers()]
-            .map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        let mut waiting: Vec<PollFd> = [stop, ruleset.as_fd(), devices.as_fd(), keeper.answers()]
+            .into_iter()
+            .chain(keeper.questions())
+            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+            .collect();
         let timeout = PollTimeout::try_from(keeper.patience()).unwrap_or(PollTimeout::MAX);
         match poll(&mut waiting, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(Error::io("wait for changes", errno.into())),
         }
-        let [stopped, changed, moved, answered] = waiting.map(|fd| fd.any() == Some(true));
+        let mut ready = waiting.iter().map(|fd| fd.any() == Some(true));
+        let mut next = || ready.next().unwrap_or_default();
+        let (stopped, changed, moved, answered, asked) = (next(), next(), next(), next(), next());
         if stopped {
             return Ok(());
         }
@@ -80,6 +107,9 @@ fn watch(stop: BorrowedFd, report: &mut dyn FnMut(&WatchEvent)) -> Result<(), Er
         }
         if answered {
             keeper.take_answers()?;
+        }
+        if asked {
+            keeper.relay();
         }
         keeper.work();
     }

@@ -394,6 +394,9 @@ pub fn booted(booted: &Booted) -> io::Result<()> {
                 "Loaded the last confirmed policy, sha256:{hash} from {source}.\n"
             ))
         }
+        Booted::Pending { hash, source } => text(format_args!(
+            "A policy is loaded and waits to be confirmed, sha256:{hash} from {source}: nothing was done.\n"
+        )),
         Booted::WayIn {
             reason,
             admits,

@@ -60,6 +60,25 @@ class Boot(Case):
         self.boot()
         self.assertEqual(self.ruleset("-s"), loaded)
 
+    def test_what_nobody_confirmed_does_not_come_back(self):
+        self.airgap("apply", self.policy())
+        confirmed = self.ruleset("-s")
+        other = self.policy(POLICY.replace("203.0.113.9", "198.51.100.9"), "other.toml")
+        self.airgap("apply", other, "--confirm-within", "100s")
+        # As when Docker is started meanwhile.
+        self.assertEqual(self.boot()["loaded"], "pending")
+        self.assertEqual(self.boot("--way-in")["loaded"], "pending")
+        self.assertIn("198.51.100.9", self.ruleset())
+        self.switch_off()
+        self.assertEqual(self.boot()["loaded"], "policy")
+        self.assertEqual(self.ruleset("-s"), confirmed)
+
+    def test_nothing_confirmed_and_a_policy_that_waited(self):
+        self.airgap("apply", self.policy(), "--confirm-within", "100s")
+        self.switch_off()
+        self.assertEqual(self.boot(), {"loaded": "nothing"})
+        self.assertEqual(self.ruleset(), "")
+
     def test_what_was_never_sealed_is_left_alone(self):
         self.assertEqual(self.boot(), {"loaded": "nothing"})
         self.assertEqual(self.boot("--way-in"), {"loaded": "nothing"})

@@ -14,7 +14,7 @@ use super::Host;
 use super::apply::load;
 use crate::error::Error;
 use crate::graph::RuleGraph;
-use crate::netlink::{Kernel, devices};
+use crate::netlink::{Depth, Kernel, devices};
 use crate::policy::Policy;
 use crate::state::{Lock, Record, State};
 use crate::surroundings::Surroundings;
@@ -39,6 +39,13 @@ pub enum Booted {
         source: String,
         /// In what the host is another than when it was confirmed.
         notes: Vec<String>,
+    },
+    /// Nothing: a policy is loaded, and waits to be confirmed.
+    Pending {
+        /// Its hash.
+        hash: String,
+        /// Where it was read from.
+        source: String,
     },
     /// Only the administrators' way in: nothing else passes but what stays on
     /// the loopback interface.
@@ -65,6 +72,9 @@ impl Host {
     pub fn boot(&self) -> Result<Booted, Error> {
         self.enter(|| {
             let boot = Boot::begin()?;
+            if let Some(pending) = boot.pending()? {
+                return Ok(pending);
+            }
             match boot.state.confirmed() {
                 Ok(None) if boot.was_never_sealed() => Ok(Booted::Nothing),
                 Ok(None) => {
@@ -87,6 +97,9 @@ impl Host {
     pub fn boot_way_in(&self) -> Result<Booted, Error> {
         self.enter(|| {
             let boot = Boot::begin()?;
+            if let Some(pending) = boot.pending()? {
+                return Ok(pending);
+            }
             if matches!(boot.state.confirmed(), Ok(None)) && boot.was_never_sealed() {
                 return Ok(Booted::Nothing);
             }
@@ -116,6 +129,20 @@ impl Boot {
             state,
             _lock: lock,
         })
+    }
+
+    /// What is loaded and waits to be confirmed: whoever waits for its time does
+    /// the rest. That is so where the unit is started again on a host that runs,
+    /// as Docker does.
+    fn pending(&self) -> Result<Option<Booted>, Error> {
+        let Ok(Some(pending)) = self.state.pending() else {
+            return Ok(None);
+        };
+        let (live, _) = self.kernel.read(true, Depth::Elements(&|_, _| false))?;
+        Ok((!live.tables.is_empty()).then_some(Booted::Pending {
+            hash: pending.hash,
+            source: pending.source,
+        }))
     }
 
     /// Whether nothing was ever kept. A way in without a policy, or one that
@@ -291,6 +318,20 @@ mod tests {
         // It is still what counts.
         host.boot().unwrap();
         assert!(!host.plan(&policy).unwrap().changed());
+    }
+
+    #[test]
+    fn what_waits_to_be_confirmed_is_left_alone() {
+        let (_kernel, host, _) = switched_on();
+        let other = Policy::closed(false);
+        let plan = host.plan(&other).unwrap();
+        let guard = host.apply_guarded(&plan, Duration::from_secs(60)).unwrap();
+        for booted in [host.boot(), host.boot_way_in()] {
+            let booted = booted.unwrap();
+            assert!(matches!(booted, Booted::Pending { hash, .. } if hash == other.hash()));
+            assert!(!host.plan(&other).unwrap().changed());
+        }
+        guard.rollback().unwrap();
     }
 
     #[test]

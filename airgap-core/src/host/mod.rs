@@ -98,7 +98,7 @@ impl Host {
 
     /// The same host, where this program, which must be the command `airgap`, is
     /// what a transient unit of systemd runs to wait for a confirmation; without
-    /// it, `/usr/bin/airgap`, where it is there.
+    /// it, `/usr/sbin/airgap`, where it is there.
     #[must_use]
     pub fn command(mut self, program: impl Into<PathBuf>) -> Self {
         self.command = Some(program.into());

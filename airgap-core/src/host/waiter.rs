@@ -37,7 +37,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// ruleset.
 const RESTS: Duration = Duration::from_millis(50);
 /// The command that is asked to wait by systemd, where a program brings none.
-const COMMAND: &str = "/usr/bin/airgap";
+const COMMAND: &str = "/usr/sbin/airgap";
 /// There where systemd is the first process, by sd_booted(3).
 const SYSTEMD: &str = "/run/systemd/system";
 

@@ -9,7 +9,7 @@ PYTHON = $(CARGO_TARGET_DIR)/python
 # Another with Ansible.
 ANSIBLE = $(CARGO_TARGET_DIR)/ansible/tools
 
-.PHONY: build install wheel demo test lint unit header abi cli watch capi parity python collection ansible fleet lab bench bench-python deb test-boot test-debian12 packages packages-build clean
+.PHONY: build install wheel demo test lint unit header abi cli compare differential watch capi parity python collection ansible fleet lab bench bench-python deb test-boot test-debian12 packages packages-build clean
 
 build: packages-build
 	cargo build --release --locked
@@ -48,7 +48,7 @@ wheel: packages-build $(PYTHON)
 demo: packages build
 	python3 tests/lab/demo.py --airgap $(AIRGAP)
 
-test: packages lint unit build cli watch capi python parity ansible fleet lab
+test: packages lint unit build cli compare watch capi python parity ansible fleet lab
 
 lint: packages-build
 	cargo fmt --all --check
@@ -107,6 +107,16 @@ fleet: packages wheel $(ANSIBLE)
 lab: packages build
 	python3 tests/lab/run.py --airgap $(AIRGAP) --variant all
 	python3 tests/lab/run.py --airgap $(AIRGAP) --variant a,d --containers plain
+
+# What the evaluator says of random packets under random rulesets, beside what
+# the kernel does: the kept cases and 500 rulesets of 40 packets and their
+# answers.
+compare: packages
+	cargo run -q --release --locked -p airgap-differential -- --rulesets 500
+
+# The same until it is stopped, or finds a disagreement, which it keeps as a case.
+differential: packages
+	cargo run -q --release --locked -p airgap-differential
 
 # Figures against `nft -f` in the same run.
 bench: packages build

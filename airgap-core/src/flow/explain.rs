@@ -1,6 +1,7 @@
 //! What happens to a flow under a rule graph, and why: its packets, one after
 //! the other, on their way through the hooks.
 
+use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::evaluate::{Act, Ends, State, Step, Trail};
@@ -220,6 +221,7 @@ impl<'g> Simulation<'g> {
             graph: self.graph,
             world: &self.world,
             uplink: self.uplink.clone(),
+            reordered: Cell::new(false),
         };
         let mut dropped: Option<Vec<Way<'g>>> = None;
         let mut lost: Option<Vec<Way<'g>>> = None;
@@ -264,26 +266,13 @@ impl<'g> Simulation<'g> {
     }
 
     fn send(&self, journey: &Journey<'g, '_>, packet: Packet, start: &Start) -> Ends<'g> {
-        let state = State {
-            packet,
-            trail: Trail::default(),
-        };
-        if let Start::Behind(interface) = start
-            && interface.is_bridge()
-            && self.stays_behind(interface, &state.packet, journey)
-        {
-            return journey.bridge(state, interface);
-        }
-        journey.send(state, start)
-    }
-
-    /// Whether a packet is for somebody behind the same bridge.
-    fn stays_behind(&self, bridge: &Interface, packet: &Packet, journey: &Journey) -> bool {
-        let destination = packet.address(Side::Destination);
-        match self.world.route(&destination, self.version) {
-            Lookup::Over(_) => journey.way_out(packet).name == bridge.name,
-            _ => false,
-        }
+        journey.send(
+            State {
+                packet,
+                trail: Trail::default(),
+            },
+            start,
+        )
     }
 
     /// The packet that opens the flow.
@@ -439,7 +428,7 @@ fn bare(version: IpVersion, kind: FlowProto, proto: u8, flags: u8, original: boo
 }
 
 /// The interface behind which everything is that nobody placed.
-fn uplink(graph: &RuleGraph, world: &World) -> Interface {
+pub(super) fn uplink(graph: &RuleGraph, world: &World) -> Interface {
     let named = graph
         .table(Family::Inet, TABLE_NAME)
         .and_then(|table| table.set("uplinks")?.elements.get(0))

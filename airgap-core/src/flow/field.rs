@@ -20,6 +20,8 @@ pub struct Spot<'a> {
     pub iif: Option<Interface>,
     /// The interface that it goes to, where the hook tells it.
     pub oif: Option<Interface>,
+    /// Of a frame that stays inside a bridge, the bridge.
+    pub bridge: Option<&'a Interface>,
     /// Addresses, devices and routes.
     pub world: &'a World,
 }
@@ -146,11 +148,20 @@ fn meta(key: MetaKey, packet: &Packet, spot: &Spot) -> Reading {
                 _ => Reading::Value(Value::unknown(1)),
             }
         }
-        MetaKey::IifType
-        | MetaKey::OifType
-        | MetaKey::IifGroup
-        | MetaKey::OifGroup
-        | MetaKey::Cgroup => match interface {
+        // ARPHRD_ETHER and ARPHRD_LOOPBACK of `linux/if_arp.h`
+        MetaKey::IifType | MetaKey::OifType => match interface {
+            None => Reading::Absent,
+            Some(Interface {
+                kind: Some(kind), ..
+            }) if kind == "bridge" || kind == "veth" => {
+                Reading::Value(Value::known(1u16.to_ne_bytes()))
+            }
+            Some(Interface {
+                name: Some(name), ..
+            }) if name == "lo" => Reading::Value(Value::known(772u16.to_ne_bytes())),
+            Some(_) => Reading::Unknown,
+        },
+        MetaKey::IifGroup | MetaKey::OifGroup | MetaKey::Cgroup => match interface {
             None if key != MetaKey::Cgroup => Reading::Absent,
             _ => Reading::Unknown,
         },

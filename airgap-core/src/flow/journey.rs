@@ -1,6 +1,8 @@
 //! The way of a packet through the hooks of the kernel: which base chains it
 //! meets in which order, conntrack and translation between them, and routing.
 
+use std::cell::Cell;
+
 use super::evaluate::{Ends, State, base_chain};
 use super::field::Spot;
 use super::packet::{Address, IpVersion, Packet, Record, Sender, Side, Tracking, Tuple};
@@ -19,12 +21,19 @@ const ORDERS_MAX: usize = 4;
 /// Flags of a table, `NFT_TABLE_F_DORMANT`.
 const DORMANT: u32 = 1;
 
+/// Where br_netfilter calls the hooks of IP among those of a bridge.
+const PRIORITY_BRIDGE_PREROUTING: i32 = 0;
+const PRIORITY_BRIDGE_FORWARD: i32 = -1;
+const PRIORITY_BRIDGE_POSTROUTING: i32 = i32::MAX;
+
 /// What the kernel calls at a hook.
 #[derive(Clone, Copy)]
 enum Stop<'g> {
     Chain(&'g Table, &'g Chain),
     Conntrack,
     Nat,
+    /// The hook of IP, for a frame inside a bridge.
+    Filtered,
 }
 
 /// The ways of packets under a rule graph.
@@ -33,11 +42,13 @@ pub(super) struct Journey<'g, 'w> {
     pub world: &'w World,
     /// Where packets go to that no known route leads to.
     pub uplink: Interface,
+    /// Whether several chains had one priority somewhere on the way.
+    pub reordered: Cell<bool>,
 }
 
 /// Where a packet starts.
-#[derive(Debug, Clone)]
-pub(super) enum Start {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
     /// At a process of the host, or its kernel.
     Host,
     /// Behind this interface.
@@ -49,8 +60,21 @@ impl<'g> Journey<'g, '_> {
     pub fn send(&self, state: State<'g>, start: &Start) -> Ends<'g> {
         match start {
             Start::Host => self.leave_host(state),
+            Start::Behind(interface) if self.stays_behind(interface, &state.packet) => {
+                self.bridge(state, interface)
+            }
             Start::Behind(interface) => self.arrive(state, interface),
         }
+    }
+
+    /// Whether a packet is a frame for somebody behind the same bridge.
+    fn stays_behind(&self, bridge: &Interface, packet: &Packet) -> bool {
+        let destination = packet.address(Side::Destination);
+        bridge.is_bridge()
+            && match self.world.route(&destination, packet.version) {
+                Lookup::Over(interface) => interface.name == bridge.name,
+                _ => false,
+            }
     }
 
     fn leave_host(&self, state: State<'g>) -> Ends<'g> {
@@ -81,16 +105,17 @@ impl<'g> Journey<'g, '_> {
     /// The frame that a device sends.
     fn leave_device(&self, mut state: State<'g>, oif: &Interface) -> Ends<'g> {
         state.packet.frame = Some(frame(state.packet.version));
+        // `nf_hook_egress` tells the device as that of ingress is told.
         let spot = Spot {
             family: Family::Netdev,
-            ..self.spot(Hook::Egress, None, Some(oif))
+            ..self.spot(Hook::Egress, Some(oif), None)
         };
         let ends = self.hook(state, &spot);
         if !oif.is_bridge() {
             return ends;
         }
         self.then(ends, |state| {
-            self.by_each_port(state, oif, |state, port| {
+            self.by_each_port(state, oif, Side::Destination, |state, port| {
                 let bridge = |hook| Spot {
                     family: Family::Bridge,
                     ..self.spot(hook, None, Some(port))
@@ -102,16 +127,20 @@ impl<'g> Journey<'g, '_> {
         })
     }
 
-    /// The ports of a bridge by which a frame may go; which one is not known.
+    /// The ports of a bridge by which a frame may come or go; mostly it is not
+    /// known behind which one an end is.
     fn by_each_port(
         &self,
         state: State<'g>,
         bridge: &Interface,
+        end: Side,
         go: impl Fn(State<'g>, &Interface) -> Ends<'g>,
     ) -> Ends<'g> {
-        let mut ports: Vec<_> = match &bridge.name {
-            Some(name) => self.world.ports_of(name).collect(),
-            None => Vec::new(),
+        let address = state.packet.address(end);
+        let mut ports: Vec<_> = match (self.world.port_at(&address), &bridge.name) {
+            (Some(port), _) => vec![port],
+            (None, Some(name)) => self.world.ports_of(name).collect(),
+            (None, None) => Vec::new(),
         };
         if ports.is_empty() {
             ports.push(Interface::port_of(bridge));
@@ -127,22 +156,32 @@ impl<'g> Journey<'g, '_> {
         if state.packet.frame.is_none() {
             state.packet.frame = Some(frame(state.packet.version));
         }
-        let ends = self.ingress(state, iif);
         if !iif.is_bridge() {
-            return self.then(ends, |state| self.arrive_at_ip(state, iif));
+            return self.then(self.ingress(state, iif), |state| {
+                self.arrive_at_ip(state, iif)
+            });
         }
         // The frame came by a port, and is for the bridge itself.
-        self.then(ends, |state| {
-            self.by_each_port(state, iif, |state, port| {
-                let ends = self.ingress(state, port);
-                let bridge = |hook| Spot {
-                    family: Family::Bridge,
-                    ..self.spot(hook, Some(port), None)
-                };
-                let ends = self.then(ends, |state| self.hook(state, &bridge(Hook::Prerouting)));
-                let ends = self.then(ends, |state| self.hook(state, &bridge(Hook::Input)));
-                self.then(ends, |state| self.arrive_at_ip(state, iif))
-            })
+        self.by_each_port(state, iif, Side::Source, |state, port| {
+            let ends = self.ingress(state, port);
+            let bridge = |hook, bridge| Spot {
+                family: Family::Bridge,
+                bridge,
+                ..self.spot(hook, Some(port), None)
+            };
+            let ends = self.then(ends, |state| {
+                self.hook(state, &bridge(Hook::Prerouting, Some(iif)))
+            });
+            let ends = self.then(ends, |state| {
+                // What br_netfilter sees translated to behind the same bridge
+                // stays a frame of it.
+                match self.stays_behind(iif, &state.packet) {
+                    true => lost(state),
+                    false => self.hook(state, &bridge(Hook::Input, None)),
+                }
+            });
+            let ends = self.then(ends, |state| self.ingress(state, iif));
+            self.then(ends, |state| self.arrive_at_ip(state, iif))
         })
     }
 
@@ -156,7 +195,11 @@ impl<'g> Journey<'g, '_> {
 
     fn arrive_at_ip(&self, state: State<'g>, iif: &Interface) -> Ends<'g> {
         let spot = self.spot(Hook::Prerouting, Some(iif), None);
-        self.then(self.hook(state, &spot), |state| {
+        let crossed = match state.packet.prerouted {
+            true => passed(state),
+            false => self.hook(state, &spot),
+        };
+        self.then(crossed, |state| {
             if self.is_for_host(&state.packet) {
                 let spot = self.spot(Hook::Input, Some(iif), None);
                 return self.hook(state, &spot);
@@ -170,55 +213,58 @@ impl<'g> Journey<'g, '_> {
     }
 
     /// Sends a frame from one port of a bridge to another.
-    pub fn bridge(&self, state: State<'g>, bridge: &Interface) -> Ends<'g> {
+    fn bridge(&self, state: State<'g>, bridge: &Interface) -> Ends<'g> {
         let version = state.packet.version;
-        self.by_each_port(state, bridge, |mut state, port| {
-            state.packet.frame = Some(frame(version));
-            let to = Interface::port_of(bridge);
-            let spot = |hook, iif, oif| Spot {
-                family: Family::Bridge,
-                ..self.spot(hook, iif, oif)
-            };
-            let ends = self.ingress(state, port);
-            let ends = self.then(ends, |state| {
-                self.hook(state, &spot(Hook::Prerouting, Some(port), None))
-            });
-            let ends = self.then(ends, |state| self.filtered_frame(state, bridge));
-            let ends = self.then(ends, |state| {
-                self.hook(state, &spot(Hook::Forward, Some(port), Some(&to)))
-            });
-            let ends = self.then(ends, |state| {
-                self.hook(state, &spot(Hook::Postrouting, None, Some(&to)))
-            });
+        let destination = state.packet.address(Side::Destination);
+        let to = self.world.port_at(&destination);
+        let to = to.unwrap_or_else(|| Interface::port_of(bridge));
+        self.by_each_port(state, bridge, Side::Source, |mut state, port| {
+            if state.packet.frame.is_none() {
+                state.packet.frame = Some(frame(version));
+            }
+            let mut ends = self.ingress(state, port);
+            for (hook, iif, oif) in [
+                (Hook::Prerouting, Some(port), None),
+                (Hook::Forward, Some(port), Some(&to)),
+                (Hook::Postrouting, None, Some(&to)),
+            ] {
+                let spot = Spot {
+                    family: Family::Bridge,
+                    bridge: Some(bridge),
+                    ..self.spot(hook, iif, oif)
+                };
+                // What is translated to somewhere else takes another way.
+                ends = self.then(ends, |state| {
+                    match state.packet.address(Side::Destination) == destination {
+                        true => self.hook(state, &spot),
+                        false => lost(state),
+                    }
+                });
+            }
             self.then(ends, |state| self.leave_device(state, &to))
         })
     }
 
-    /// The hooks of IP that a frame inside a bridge crosses where br_netfilter
-    /// is on.
-    fn filtered_frame(&self, state: State<'g>, bridge: &Interface) -> Ends<'g> {
+    /// The hook of IP that a frame inside a bridge crosses where br_netfilter is
+    /// on.
+    fn filtered(&self, state: State<'g>, spot: &Spot) -> Ends<'g> {
         let on = self.world.filters_bridges(state.packet.version);
         let mut ends = Ends::default();
         if on != Answer::Yes {
             ends.passed.push(state.clone());
         }
         if on != Answer::No {
-            let before = state.packet.address(Side::Destination);
-            let spot = self.spot(Hook::Prerouting, Some(bridge), None);
-            ends.add(self.then(self.hook(state, &spot), |state| {
-                // What is translated away from the bridge takes another way.
-                if state.packet.address(Side::Destination) != before {
-                    return Ends {
-                        lost: vec![state],
-                        ..Ends::default()
-                    };
-                }
-                let spot = self.spot(Hook::Forward, Some(bridge), Some(bridge));
-                self.then(self.hook(state, &spot), |state| {
-                    let spot = self.spot(Hook::Postrouting, None, Some(bridge));
-                    self.hook(state, &spot)
-                })
-            }));
+            let (iif, oif) = match spot.hook {
+                Hook::Prerouting => (spot.bridge, None),
+                Hook::Forward => (spot.bridge, spot.bridge),
+                _ => (None, spot.bridge),
+            };
+            let mut crossed = self.hook(state, &self.spot(spot.hook, iif, oif));
+            if spot.hook == Hook::Prerouting {
+                let passed = crossed.passed.iter_mut();
+                passed.for_each(|state| state.packet.prerouted = true);
+            }
+            ends.add(crossed);
         }
         ends
     }
@@ -237,11 +283,12 @@ impl<'g> Journey<'g, '_> {
             hook,
             iif: iif.cloned(),
             oif: oif.cloned(),
+            bridge: None,
             world: self.world,
         }
     }
 
-    fn is_for_host(&self, packet: &Packet) -> bool {
+    pub fn is_for_host(&self, packet: &Packet) -> bool {
         let destination = packet.address(Side::Destination);
         match self.world.route(&destination, packet.version) {
             Lookup::Local => true,
@@ -267,10 +314,7 @@ impl<'g> Journey<'g, '_> {
     fn hook(&self, state: State<'g>, spot: &Spot) -> Ends<'g> {
         let mut stops = self.stops(spot, state.packet.version);
         stops.sort_by_key(|(priority, _)| *priority);
-        let mut ends = Ends {
-            passed: vec![state],
-            ..Ends::default()
-        };
+        let mut ends = passed(state);
         for group in stops.chunk_by(|(a, _), (b, _)| a == b) {
             let group: Vec<_> = group.iter().map(|(_, stop)| *stop).collect();
             ends = self.then(ends, |state| self.group(&group, state, spot));
@@ -280,11 +324,11 @@ impl<'g> Journey<'g, '_> {
 
     /// Stops of one priority run in an order that the kernel does not tell.
     fn group(&self, group: &[Stop<'g>], state: State<'g>, spot: &Spot) -> Ends<'g> {
+        if group.len() > 1 {
+            self.reordered.set(true);
+        }
         let run = |order: &[Stop<'g>], state: State<'g>| {
-            let mut ends = Ends {
-                passed: vec![state],
-                ..Ends::default()
-            };
+            let mut ends = passed(state);
             for stop in order {
                 ends = self.then(ends, |state| self.stop(*stop, state, spot));
             }
@@ -310,11 +354,15 @@ impl<'g> Journey<'g, '_> {
 
     fn stops(&self, spot: &Spot, version: IpVersion) -> Vec<(i32, Stop<'g>)> {
         let of_ip = spot.family == Family::Inet;
-        let device = match spot.hook {
-            Hook::Egress => spot.oif.as_ref(),
-            _ => spot.iif.as_ref(),
-        };
+        let device = spot.iif.as_ref();
         let mut stops = Vec::new();
+        if spot.bridge.is_some() {
+            stops.push(match spot.hook {
+                Hook::Prerouting => (PRIORITY_BRIDGE_PREROUTING, Stop::Filtered),
+                Hook::Forward => (PRIORITY_BRIDGE_FORWARD, Stop::Filtered),
+                _ => (PRIORITY_BRIDGE_POSTROUTING, Stop::Filtered),
+            });
+        }
         if of_ip {
             match spot.hook {
                 Hook::Prerouting | Hook::Output => stops.extend([
@@ -372,12 +420,10 @@ impl<'g> Journey<'g, '_> {
             Stop::Chain(table, chain) => base_chain(table, chain, state, spot),
             Stop::Conntrack => {
                 track(&mut state.packet);
-                Ends {
-                    passed: vec![state],
-                    ..Ends::default()
-                }
+                passed(state)
             }
             Stop::Nat => self.nat(state, spot),
+            Stop::Filtered => self.filtered(state, spot),
         }
     }
 
@@ -403,19 +449,13 @@ impl<'g> Journey<'g, '_> {
                     .is_some_and(|record| !record.decided.of(side))
         };
         chains.sort_by_key(|(priority, _)| *priority);
-        let mut ends = Ends {
-            passed: vec![state],
-            ..Ends::default()
-        };
+        let mut ends = passed(state);
         if !chains.is_empty() {
             for group in chains.chunk_by(|(a, _), (b, _)| a == b) {
                 let group: Vec<_> = group.iter().map(|(_, stop)| *stop).collect();
                 ends = self.then(ends, |state| {
                     if !asks(&state.packet) {
-                        return Ends {
-                            passed: vec![state],
-                            ..Ends::default()
-                        };
+                        return passed(state);
                     }
                     self.nat_group(&group, state, spot, &asks)
                 });
@@ -440,30 +480,41 @@ impl<'g> Journey<'g, '_> {
         asks: &dyn Fn(&Packet) -> bool,
     ) -> Ends<'g> {
         let mut ends = Ends::default();
+        if group.len() > 1 {
+            self.reordered.set(true);
+        }
         let tried = match group.len() {
             0..=ORDERS_MAX => orders(group),
             _ => vec![group.to_vec(), group.iter().rev().copied().collect()],
         };
         for order in tried {
-            let mut one = Ends {
-                passed: vec![state.clone()],
-                ..Ends::default()
-            };
+            let mut one = passed(state.clone());
             for stop in order {
                 one = self.then(one, |state| {
                     if asks(&state.packet) {
                         self.stop(stop, state, spot)
                     } else {
-                        Ends {
-                            passed: vec![state],
-                            ..Ends::default()
-                        }
+                        passed(state)
                     }
                 });
             }
             ends.add(one);
         }
         ends
+    }
+}
+
+fn passed(state: State<'_>) -> Ends<'_> {
+    Ends {
+        passed: vec![state],
+        ..Ends::default()
+    }
+}
+
+fn lost(state: State<'_>) -> Ends<'_> {
+    Ends {
+        lost: vec![state],
+        ..Ends::default()
     }
 }
 

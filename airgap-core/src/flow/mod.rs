@@ -3,6 +3,7 @@
 mod evaluate;
 mod explain;
 pub mod field;
+mod follow;
 mod journey;
 pub(crate) mod names;
 mod nearest;
@@ -20,6 +21,8 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
+pub use follow::{Followed, Place, RuleStep};
+pub use journey::Start;
 pub use nearest::Nearest;
 pub use story::{DecidingRule, Explanation, FlowVerdict, WayStep};
 pub use text::{Named, Names};

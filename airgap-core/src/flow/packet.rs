@@ -323,6 +323,9 @@ pub struct Packet {
     pub record: Option<Record>,
     /// As what conntrack will take it, where its flow has a record already.
     pub known_as: Option<(CtDirection, u32)>,
+    /// Whether it has crossed the prerouting hook of IP as a frame of a bridge,
+    /// which then does not come again.
+    pub(super) prerouted: bool,
 }
 
 impl Packet {
@@ -358,6 +361,7 @@ impl Packet {
             tracking: Tracking::None,
             record: None,
             known_as: None,
+            prerouted: false,
         }
     }
 

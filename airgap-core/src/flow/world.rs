@@ -106,6 +106,8 @@ pub struct World {
     /// What a flow says of places that were not observed.
     assumed: Vec<(IpAddr, Interface)>,
     assumed_local: Vec<IpAddr>,
+    /// The ports of bridges behind which addresses are known to be.
+    at_ports: Vec<(IpAddr, Interface)>,
 }
 
 impl World {
@@ -113,7 +115,7 @@ impl World {
     ///
     /// # Errors
     /// When the kernel does not answer.
-    pub(crate) fn observe() -> Result<Self, Error> {
+    pub fn observe() -> Result<Self, Error> {
         // The files are there only while br_netfilter is.
         let is_on = |file: &str| {
             fs::read_to_string(format!("/proc/sys/net/bridge/{file}"))
@@ -181,6 +183,20 @@ impl World {
             kind: device.kind.clone(),
             bridge: master,
         }
+    }
+
+    /// Takes an address to be behind this port of a bridge, whatever was said of
+    /// it before.
+    pub fn assume_at_port(&mut self, address: IpAddr, port: Interface) {
+        self.at_ports.insert(0, (address, port));
+    }
+
+    /// The port of a bridge behind which an address is, where that is known.
+    #[must_use]
+    pub fn port_at(&self, address: &Address) -> Option<Interface> {
+        let exact = address.exact()?;
+        let (_, port) = self.at_ports.iter().find(|(a, _)| *a == exact)?;
+        Some(port.clone())
     }
 
     /// The ports of a bridge that were observed.

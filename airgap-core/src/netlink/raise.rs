@@ -345,6 +345,10 @@ impl Raiser<'_> {
 
     fn byteorder(&mut self, a: Attributes) -> Option<()> {
         // SREG 1, DREG 2, OP 3 (1 to network order), LEN 4, SIZE 5
+        // A value that is shorter than the numbers to be turned stays as it is.
+        if a.be32(4)? < a.be32(5)? && a.be32(1)? == a.be32(2)? {
+            return self.selected(a.be32(1)?).map(|_| ());
+        }
         let (selector, bits) = self.selected(a.be32(1)?)?;
         let field = match selector {
             Selector::Meta(key) => HostOrdered::Meta(key),

@@ -9,7 +9,7 @@ PYTHON = $(CARGO_TARGET_DIR)/python
 # Another with Ansible.
 ANSIBLE = $(CARGO_TARGET_DIR)/ansible/tools
 
-.PHONY: build install wheel demo test lint unit header abi cli compare differential watch capi parity python collection ansible fleet lab bench bench-python deb test-boot test-debian12 packages packages-build clean
+.PHONY: build install wheel demo test lint unit header abi cli compare differential watch capi parity python collection ansible fleet lab bench bench-python instructions deb test-boot test-debian12 packages packages-build clean
 
 build: packages-build
 	cargo build --release --locked
@@ -48,7 +48,7 @@ wheel: packages-build $(PYTHON)
 demo: packages build
 	python3 tests/lab/demo.py --airgap $(AIRGAP)
 
-test: packages lint unit build cli compare watch capi python parity ansible fleet lab
+test: packages lint unit build cli compare watch capi parity python ansible fleet lab instructions
 
 lint: packages-build
 	cargo fmt --all --check
@@ -118,15 +118,23 @@ compare: packages
 differential: packages
 	cargo run -q --release --locked -p airgap-differential
 
-# Figures against `nft -f` in the same run.
+# Figures beside those of others in the same run, written to docs/performance.md.
 bench: packages build
-	python3 benches/apply_100k.py
+	scripts/packages golang-go golang-github-google-nftables-dev
+	cargo build --release --locked -p airgap-benches
+	cd benches/peer && GO111MODULE=off GOPATH=/usr/share/gocode go build -o $(CARGO_TARGET_DIR)/peer .
+	python3 benches/run.py --go $(CARGO_TARGET_DIR)/peer
 	$(MAKE) bench-python
 
 # What a program in Python pays beside one in Rust.
 bench-python: build wheel
 	$(PYTHON)/bin/pip install -q --no-index --force-reinstall $(CARGO_TARGET_DIR)/wheels/airgap-*.whl
 	$(PYTHON)/bin/python benches/python_100k.py
+
+# Counts the instructions of fixed work.
+instructions: packages build
+	scripts/packages valgrind
+	python3 benches/guard.py
 
 # The kernel that most hosts run, in qemu under software emulation.
 test-debian12: packages build

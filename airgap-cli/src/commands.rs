@@ -4,14 +4,15 @@ use std::io;
 
 use airgap::policy::schema;
 use airgap::{
-    Booted, Error, FlowVerdict, Host, Policy, Status, Surroundings, Verification, WatchOptions,
-    host_warnings,
+    Booted, Error, FlowVerdict, Host, Plan, Policy, Status, Surroundings, Verification,
+    WatchOptions, host_warnings,
 };
 use clap::CommandFactory as _;
 use serde::Serialize;
 use serde_json::json;
 
 use crate::arguments::{Arguments, Command, Format, LogDenied, LogTarget, Output, PolicyFile};
+use crate::progress::Progress;
 use crate::units::{self, Units};
 use crate::{print, watch};
 
@@ -102,7 +103,7 @@ pub fn run(arguments: Arguments) -> Result<u8, Failure> {
         Command::Schema => print::json(&schema())?,
         Command::Plan { policy, log } => {
             let policy = read(&policy, output)?;
-            let plan = logging(host()?, &log).plan(&policy)?;
+            let plan = plan(&logging(host()?, &log), &policy)?;
             print::warnings(&policy, &host_warnings(&policy, &plan.surroundings), output);
             match output {
                 Output::Json => print::json(&plan)?,
@@ -135,8 +136,10 @@ pub fn run(arguments: Arguments) -> Result<u8, Failure> {
         } => {
             let policy = read(&policy, output)?;
             let host = logging(host()?, &log);
-            let plan = host.plan(&policy)?;
+            let plan = plan(&host, &policy)?;
             print::warnings(&policy, &host_warnings(&policy, &plan.surroundings), output);
+            let count = plan.graph().element_count();
+            let progress = Progress::begin(format!("loading a ruleset of {count} elements"));
             let (applied, left) = match confirm_within {
                 None => (host.apply(&plan)?, None),
                 Some(within) => {
@@ -144,6 +147,7 @@ pub fn run(arguments: Arguments) -> Result<u8, Failure> {
                     (guard.applied(), Some(guard.remaining().unwrap_or_default()))
                 }
             };
+            drop(progress);
             match output {
                 Output::Json => print::json(&json!({
                     "applied": applied,
@@ -171,7 +175,9 @@ pub fn run(arguments: Arguments) -> Result<u8, Failure> {
         }
         Command::AwaitConfirmation { id } => host()?.await_confirmation(&id)?,
         Command::Status { full } => {
+            let progress = Progress::begin("reading the ruleset");
             let status = host()?.status(full)?;
+            drop(progress);
             // Units act in the host's own network namespace.
             let comes_back = netns.is_none().then(units::comes_back).flatten();
             match output {
@@ -274,9 +280,18 @@ fn waiting(host: Host) -> io::Result<Host> {
 
 /// Reads a policy and prints its warnings.
 fn read(file: &PolicyFile, output: Output) -> Result<Policy, Failure> {
+    let progress = Progress::begin("reading the policy");
     let policy = Policy::load(&file.path)?;
-    print::warnings(&policy, &policy.warnings(), output);
+    let warnings = policy.warnings();
+    drop(progress);
+    print::warnings(&policy, &warnings, output);
     Ok(policy)
+}
+
+/// Plans, which reads the whole air gap.
+fn plan(host: &Host, policy: &Policy) -> Result<Plan, Failure> {
+    let _progress = Progress::begin("comparing the ruleset with the policy");
+    Ok(host.plan(policy)?)
 }
 
 fn check(file: &PolicyFile, output: Output) -> Result<u8, Failure> {

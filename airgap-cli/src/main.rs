@@ -3,6 +3,7 @@
 mod arguments;
 mod commands;
 mod print;
+mod progress;
 mod units;
 mod watch;
 

@@ -249,6 +249,7 @@ fn diagnostic(message: String, origin: Option<&Origin>) -> Diagnostic {
         label: String::new(),
         help: None,
         related: Vec::new(),
+        file: None,
     }
 }
 

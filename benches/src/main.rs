@@ -2,6 +2,8 @@
 
 mod calls;
 mod floor;
+mod library;
+mod traffic;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -18,11 +20,22 @@ fn main() -> ExitCode {
     }
 }
 
+const USAGE: &str =
+    "usage: airgap-bench record POLICY BATCH | floor BATCH | call POLICY | load POLICY |
+    change POLICY POLICY ROUNDS | datagrams ADDRESS:PORT SECONDS |
+    connections ADDRESS:PORT SECONDS | bytes ADDRESS:PORT SECONDS | serve PORT";
+
 fn run(words: &[&str]) -> Result<(), Box<dyn Error>> {
     match words {
         ["record", policy, batch] => floor::record(policy, batch),
         ["floor", batch] => floor::send(batch),
         ["call", policy] => calls::time(policy),
-        _ => Err("usage: airgap-bench record POLICY BATCH | floor BATCH | call POLICY".into()),
+        ["load", policy] => library::load(policy),
+        ["change", one, other, rounds] => library::change(one, other, rounds.parse()?),
+        ["datagrams", to, seconds] => traffic::datagrams(to, seconds.parse()?),
+        ["connections", to, seconds] => traffic::connections(to, seconds.parse()?),
+        ["bytes", to, seconds] => traffic::bytes(to, seconds.parse()?),
+        ["serve", port] => traffic::serve(port),
+        _ => Err(USAGE.into()),
     }
 }

@@ -186,3 +186,36 @@ class Sender(threading.Thread):
     def stop(self) -> None:
         self.over.set()
         self.join()
+
+
+class Terminal(Case):
+    def told(self, *words: str) -> str:
+        """What a terminal shows of a call that waits in its system calls for seconds."""
+        here, there = os.openpty()
+        try:
+            strace = ["strace", "-f", "-o", "/dev/null", "-e", "inject=sendmsg:delay_enter=2500000:when=1", AIRGAP, *words]
+            done = subprocess.run(strace, stderr=there, stdout=subprocess.PIPE, env=self.environment, timeout=60)
+            self.assertEqual(done.returncode, 0)
+            os.set_blocking(here, False)
+            try:
+                return os.read(here, 1 << 16).decode()
+            except BlockingIOError:
+                return ""
+        finally:
+            os.close(here)
+            os.close(there)
+
+    def test_what_takes_long_is_told(self):
+        path = self.policy(pairs(3))
+        shown = self.told("apply", path)
+        self.assertRegex(shown, r"loading a ruleset of \d+ elements, 1 s")
+        self.assertIn(", 2 s", shown)
+        self.assertTrue(shown.endswith("\r\x1b[K"), "the line is empty again")
+        self.assertEqual(self.told("apply", path), "", "nothing is told of what takes no second")
+
+    def test_only_a_terminal_is_told(self):
+        done = sh(
+            "strace", "-f", "-o", "/dev/null", "-e", "inject=sendmsg:delay_enter=1500000:when=1", AIRGAP, "apply",
+            self.policy(pairs(3)), env=self.environment,
+        )
+        self.assertEqual(done.stderr, "")

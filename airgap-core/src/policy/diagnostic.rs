@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::model::Place;
 use super::render::{self, Style};
@@ -51,6 +51,14 @@ pub struct Diagnostic {
     /// The other places that it is about.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub related: Vec<Related>,
+    /// The list that it is in, where that is not the policy itself.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "name_of")]
+    pub file: Option<Arc<Source>>,
+}
+
+#[allow(clippy::ref_option)] // serde's `serialize_with` passes it so
+fn name_of<S: Serializer>(file: &Option<Arc<Source>>, serializer: S) -> Result<S::Ok, S::Error> {
+    file.as_ref().map(|file| file.name()).serialize(serializer)
 }
 
 /// Another place that a [`Diagnostic`] is about.
@@ -99,6 +107,7 @@ impl PolicyError {
             label: String::new(),
             help,
             related: Vec::new(),
+            file: None,
         };
         Self::new(vec![diagnostic], 0, Arc::new(Source::data(name)))
     }
@@ -122,6 +131,7 @@ impl PolicyError {
             label: expected.to_owned(),
             help,
             related: Vec::new(),
+            file: None,
         };
         Self::new(vec![diagnostic], 0, Arc::new(source))
     }

@@ -53,7 +53,7 @@ impl Policy {
     /// # Errors
     /// Every mistake in it.
     pub fn from_toml_named(text: &str, name: &str) -> Result<Self, PolicyError> {
-        from_text(text.to_owned(), name, Form::Toml)
+        from_text(text.to_owned(), name, Form::Toml, None)
     }
 
     /// Reads a policy from JSON that messages call `name`.
@@ -61,7 +61,7 @@ impl Policy {
     /// # Errors
     /// Every mistake in it.
     pub fn from_json_named(text: &str, name: &str) -> Result<Self, PolicyError> {
-        from_text(text.to_owned(), name, Form::Json)
+        from_text(text.to_owned(), name, Form::Json, None)
     }
 
     /// Reads a policy from a text that was kept of one.
@@ -69,7 +69,7 @@ impl Policy {
     /// # Errors
     /// Every mistake in it.
     pub(crate) fn from_kept(text: &str, name: &str, form: Form) -> Result<Self, PolicyError> {
-        from_text(text.to_owned(), name, form)
+        from_text(text.to_owned(), name, form, None)
     }
 
     /// Reads a policy from the bytes of a file: JSON if `name` ends in
@@ -78,17 +78,17 @@ impl Policy {
     /// # Errors
     /// Every mistake in it, and bytes that are no UTF-8.
     pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self, PolicyError> {
-        Self::from_vec(name, bytes.to_vec())
+        Self::from_vec(name, bytes.to_vec(), None)
     }
 
-    fn from_vec(name: &str, bytes: Vec<u8>) -> Result<Self, PolicyError> {
+    fn from_vec(name: &str, bytes: Vec<u8>, folder: Option<&Path>) -> Result<Self, PolicyError> {
         let form = if name.ends_with(".json") {
             Form::Json
         } else {
             Form::Toml
         };
         match String::from_utf8(bytes) {
-            Ok(text) => from_text(text, name, form),
+            Ok(text) => from_text(text, name, form, folder),
             Err(error) => {
                 let (error, bytes) = (error.utf8_error(), error.into_bytes());
                 let text = String::from_utf8_lossy(&bytes);
@@ -114,7 +114,9 @@ impl Policy {
         reader::read(root, Arc::new(Source::data(name)))
     }
 
-    /// Reads a policy from a file; `-` is standard input.
+    /// Reads a policy from a file; `-` is standard input. Lists that it names are
+    /// looked for beside it, or for standard input in the working directory; the
+    /// other ways to read a policy take absolute paths only.
     ///
     /// # Errors
     /// Every mistake in it, or why it cannot be read.
@@ -130,8 +132,13 @@ impl Policy {
         } else {
             File::open(path).and_then(read_bytes)
         };
+        let folder = if stdin {
+            Path::new("")
+        } else {
+            path.parent().unwrap_or(Path::new(""))
+        };
         match bytes {
-            Ok(bytes) => Self::from_vec(&name, bytes),
+            Ok(bytes) => Self::from_vec(&name, bytes, Some(folder)),
             Err(error) => Err(PolicyError::unread(
                 &name,
                 format!("the policy cannot be read: {error}"),
@@ -171,6 +178,7 @@ impl Policy {
             label: String::new(),
             help: None,
             related: Vec::new(),
+            file: None,
         }
     }
 
@@ -218,11 +226,16 @@ impl Policy {
     }
 }
 
-fn from_text(mut text: String, name: &str, form: Form) -> Result<Policy, PolicyError> {
+fn from_text(
+    mut text: String,
+    name: &str,
+    form: Form,
+    folder: Option<&Path>,
+) -> Result<Policy, PolicyError> {
     if text.starts_with(BYTE_ORDER_MARK) {
         text.drain(..BYTE_ORDER_MARK.len_utf8());
     }
-    let source = Arc::new(Source::of_policy(name, text, form));
+    let source = Arc::new(Source::of_policy(name, text, form, folder));
     if source.text().trim_start().is_empty() {
         let least = match form {
             Form::Toml => "version = 1",
@@ -264,7 +277,7 @@ fn refused(source: Arc<Source>, faults: impl IntoIterator<Item = (Span, Fault)>)
         .unwrap_or_else(|| PolicyError::unread(&name, "the policy cannot be read".to_owned(), None))
 }
 
-fn read_bytes(from: impl Read) -> io::Result<Vec<u8>> {
+pub(super) fn read_bytes(from: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     from.take(SIZE_MAX + 1).read_to_end(&mut bytes)?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > SIZE_MAX {

@@ -13,6 +13,7 @@ mod fault;
 mod forwarder;
 mod hash;
 mod json_reader;
+mod list_file;
 mod load;
 mod model;
 pub mod node;

@@ -16,7 +16,7 @@ use serde::{Serialize, Serializer};
 
 use super::allow::AllowPairs;
 use super::hash;
-use super::schema::{self, OneOrMore};
+use super::schema::{self, Far, OneOrMore};
 use super::source::Source;
 
 /// The only policy version there is.
@@ -201,7 +201,7 @@ impl Serialize for Dhcp {
 #[schemars(deny_unknown_fields)]
 pub struct AllowPair {
     /// Where to. Never empty.
-    #[schemars(with = "OneOrMore<Address>")]
+    #[schemars(with = "Far")]
     pub to: Vec<Address>,
     /// Which ports there. Never empty.
     #[schemars(with = "OneOrMore<PortRange>")]
@@ -227,7 +227,7 @@ pub struct AllowPair {
 #[schemars(deny_unknown_fields, transform = schema::port_unless_icmp)]
 pub struct Admit {
     /// Where from. Never empty.
-    #[schemars(with = "OneOrMore<Address>")]
+    #[schemars(with = "Far")]
     pub from: Vec<Address>,
     /// To which ports, as the far side dials them. Empty exactly for ICMP.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -282,7 +282,7 @@ pub struct ServiceForwarder {
     #[schemars(with = "OneOrMore<ContainerSource>")]
     pub from: Vec<ContainerSource>,
     /// The addresses of the service. Never empty.
-    #[schemars(with = "OneOrMore<Address>")]
+    #[schemars(with = "Far")]
     pub to: Vec<Address>,
     /// Its ports. Never empty.
     #[schemars(with = "OneOrMore<PortRange>")]

@@ -44,7 +44,8 @@ pub fn render(diagnostic: &Diagnostic, source: &Source, style: Style) -> String 
         label: &diagnostic.label,
         help: diagnostic.help.as_deref(),
     };
-    let mut text = spot.render(Group::with_title(title), source, style);
+    let own = diagnostic.file.as_deref().unwrap_or(source);
+    let mut text = spot.render(Group::with_title(title), own, style);
     for related in &diagnostic.related {
         let title = Level::NOTE.secondary_title(visible(&related.label));
         let spot = Spot {

@@ -14,6 +14,8 @@ const KEPT: usize = 10_000;
 /// The mistakes found so far.
 pub(super) struct Report {
     source: Arc<Source>,
+    /// The list that is being read.
+    file: Option<Arc<Source>>,
     diagnostics: Vec<Diagnostic>,
     omitted: usize,
 }
@@ -22,6 +24,7 @@ impl Report {
     pub(super) fn new(source: Arc<Source>) -> Self {
         Self {
             source,
+            file: None,
             diagnostics: Vec::new(),
             omitted: 0,
         }
@@ -29,6 +32,21 @@ impl Report {
 
     pub(super) fn source(&self) -> &Source {
         &self.source
+    }
+
+    /// What is found from here on is in this list…
+    pub(super) fn enter(&mut self, file: Arc<Source>) {
+        self.file = Some(file);
+    }
+
+    /// …up to here.
+    pub(super) fn leave(&mut self) {
+        self.file = None;
+    }
+
+    /// Whether a list is being read.
+    pub(super) fn is_in_list(&self) -> bool {
+        self.file.is_some()
     }
 
     /// A mistake in the text, before there are any keys.
@@ -46,7 +64,12 @@ impl Report {
             self.omitted += 1;
             return;
         }
-        let (place, end) = places(&self.source, span);
+        let own = self.file.as_ref().unwrap_or(&self.source);
+        let (place, end) = places(own, span);
+        let path = match &self.file {
+            Some(file) => format!("{} in {}", path(), file.name()),
+            None => path(),
+        };
         let related = fault.related.into_iter().map(|elsewhere| {
             let (place, end) = places(&self.source, elsewhere.span);
             Related {
@@ -61,10 +84,11 @@ impl Report {
             message: fault.message,
             place,
             end,
-            path: path(),
+            path,
             label: fault.expected,
             help: fault.help,
             related: related.collect(),
+            file: self.file.clone(),
         });
     }
 
@@ -83,8 +107,11 @@ impl Report {
         if self.diagnostics.is_empty() {
             return None;
         }
-        self.diagnostics
-            .sort_by_key(|diagnostic| (diagnostic.place, diagnostic.end));
+        self.diagnostics.sort_by_key(|diagnostic| {
+            // Those of lists behind those of the policy.
+            let file = diagnostic.file.as_ref().map(|file| file.name().to_owned());
+            (file, diagnostic.place, diagnostic.end)
+        });
         Some(PolicyError::new(
             self.diagnostics,
             self.omitted,

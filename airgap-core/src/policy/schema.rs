@@ -43,6 +43,9 @@ impl<T: JsonSchema> JsonSchema for OneOrMore<T> {
     }
 }
 
+/// Far addresses: one, a list, or a list in a file.
+pub(super) struct Far;
+
 /// One address, as `resolvers` has them.
 struct Ip;
 
@@ -80,6 +83,27 @@ schemas! {
         "pattern": "^[0-9A-Za-z.:/-]+$",
         "examples": ["192.0.2.7", "2001:db8::/32", "192.0.2.10-192.0.2.20", "www.example.com"],
     });
+    Far, "Far", |generator| {
+        let one = generator.subschema_for::<Address>();
+        json_schema!({
+            "description": "Where to or from: an address, CIDR, range or host name, a list of these, or a file with one address, CIDR or range a line.",
+            "anyOf": [
+                one,
+                { "type": "array", "items": one, "minItems": 1 },
+                {
+                    "type": "object",
+                    "properties": { "file": {
+                        "description": "The path of the file, relative to the policy.",
+                        "type": "string",
+                        "minLength": 1,
+                        "examples": ["providers.txt"],
+                    } },
+                    "required": ["file"],
+                    "additionalProperties": false,
+                },
+            ],
+        })
+    };
     ContainerSource, "ContainerSource", |_generator| json_schema!({
         "description": "A bridge or a pattern such as `br-*`, or an address or CIDR behind one.",
         "type": "string",

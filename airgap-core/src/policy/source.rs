@@ -1,6 +1,7 @@
 //! The text of a policy: from byte offsets to lines and columns, and back.
 
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::load::{Form, marks};
@@ -40,6 +41,11 @@ pub struct Source {
     /// The spans whose start is a [`Place`] of the model, by start, so that a
     /// message at such a place can underline all of it.
     marks: OnceLock<Vec<Span>>,
+    /// Where the lists are looked for that a policy names, if it came from a
+    /// file.
+    folder: Option<PathBuf>,
+    /// Whether it names any, so that it does not say everything itself.
+    has_lists: OnceLock<()>,
 }
 
 /// Where lines and characters of a text are.
@@ -81,13 +87,16 @@ impl Source {
             form: None,
             index: OnceLock::new(),
             marks: OnceLock::new(),
+            folder: None,
+            has_lists: OnceLock::new(),
         }
     }
 
     /// The text of a policy.
-    pub(super) fn of_policy(name: &str, text: String, form: Form) -> Self {
+    pub(super) fn of_policy(name: &str, text: String, form: Form, folder: Option<&Path>) -> Self {
         Self {
             form: Some(form),
+            folder: folder.map(Path::to_owned),
             ..Self::new(name, text)
         }
     }
@@ -109,9 +118,25 @@ impl Source {
         &self.name
     }
 
-    /// The language that a policy was read from it by; data has none.
+    /// The text of a list that a policy names.
+    pub(super) fn list(name: String, text: String) -> Self {
+        Self::new(name, text)
+    }
+
+    /// Where the lists are looked for that the policy names.
+    pub(super) fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
+    /// Notes that the policy names lists.
+    pub(super) fn has_lists(&self) {
+        self.has_lists.get_or_init(|| ());
+    }
+
+    /// The language by which the same policy can be read from this text alone;
+    /// data has none, and the lists of a policy may change or go.
     pub(crate) fn form(&self) -> Option<Form> {
-        self.form
+        self.form.filter(|_| self.has_lists.get().is_none())
     }
 
     /// All of it.

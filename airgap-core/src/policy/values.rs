@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::address::{self, ADDRESS};
 use super::fault::Fault;
+use super::list_file;
 use super::model::{Address, BridgeName, ContainerSource, HostPort, PortRange, Proto, User};
 use super::node::{Path, Value, quote};
 use super::port::{self, PORT};
@@ -56,7 +57,8 @@ pub(super) fn item<T>(
     move |report, field, index| {
         Some(Item {
             value: read(report, field)?,
-            span: field.node.span,
+            // A place in a list is none in the policy.
+            span: field.node.span.filter(|_| !report.is_in_list()),
             index: index.unwrap_or(0),
             alone: index.is_none(),
         })
@@ -176,7 +178,10 @@ pub(super) fn far<T>(
     read: impl Fn(&mut Report, &Field<'_>, Option<usize>) -> Option<T>,
 ) -> Option<Vec<T>> {
     let field = table.required(report, key, missing)?;
-    list(report, &field, ADDRESS, read)
+    match field.node.value {
+        Value::Table(_) => list_file::read(report, &field, read),
+        _ => list(report, &field, ADDRESS, read),
+    }
 }
 
 pub(super) fn address(report: &mut Report, field: &Field<'_>) -> Option<Address> {

@@ -29,6 +29,10 @@ const PIECES: usize = 2_000_000;
 /// never nest deeper than 128; only contrived ranges do.
 const NESTING: usize = 256;
 
+/// Of a list of more addresses than these nobody is told which contain which:
+/// it was not written by hand, and those that providers publish do all the time.
+const JUDGED: usize = 1000;
+
 /// Every warning about a policy.
 pub(super) fn warnings(policy: &Policy) -> Vec<Diagnostic> {
     let mut warnings = Vec::new();
@@ -140,6 +144,7 @@ impl Opening {
             label: label.to_owned(),
             help: None,
             related: Vec::new(),
+            file: None,
         }
     }
 
@@ -486,7 +491,7 @@ fn within_list(
         };
         warnings.push(opening.warning(policy, path, message, ""));
     };
-    if addresses.len() > 1 {
+    if (2..=JUDGED).contains(&addresses.len()) {
         let extents = Spaces::default().extents(addresses);
         for (inner, outer) in contained(extents) {
             if let (Some(a), Some(b)) = (addresses.get(inner), addresses.get(outer)) {

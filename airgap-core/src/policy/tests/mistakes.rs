@@ -129,7 +129,13 @@ fn wrong_kinds() {
     );
     check_to("5", "this is a number");
     check_to("true", "this is `true`");
-    check_to("{a = 1}", "this is a table");
+    check(
+        "version = 1\n[[allow]]\nport = 443\nto = {a = 1}\n",
+        &[
+            "4:6 <{a = 1}> the key `file` is missing",
+            "4:7 <a> unknown key `a`",
+        ],
+    );
     check_port("1.5", "this is a number that is not whole");
 }
 

@@ -9,6 +9,7 @@
 
 mod forms;
 mod layout;
+mod lists;
 mod mistakes;
 mod plain;
 mod random;

@@ -26,7 +26,7 @@ fn places(policy: &Policy) -> Vec<Place> {
 
 /// Reads a text both ways, and says whether it was plain.
 fn compare(text: &str, form: Form) -> bool {
-    let source = Arc::new(Source::of_policy("p", text.to_owned(), form));
+    let source = Arc::new(Source::of_policy("p", text.to_owned(), form, None));
     let Some(policy) = reader::read_plain(&source, form) else {
         return false;
     };

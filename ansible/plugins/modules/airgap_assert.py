@@ -78,7 +78,8 @@ from ansible_collections.airgap.airgap.plugins.module_utils.library import data,
 def main():
     module = AnsibleModule(
         argument_spec={
-            'passes': {'type': 'list', 'elements': 'str', 'default': []},
+            # Its name makes Ansible take it for a secret.
+            'passes': {'type': 'list', 'elements': 'str', 'default': [], 'no_log': False},
             'drops': {'type': 'list', 'elements': 'str', 'default': []},
             'netns': {'type': 'str'},
         },

@@ -19,7 +19,7 @@ BOOK = """\
   tasks:
     - ansible.builtin.include_tasks: {tasks}
 """
-MODULES = ("airgap_assert", "airgap_info", "airgap_policy")
+MODULES = ("airgap_assert", "airgap_confirm", "airgap_info", "airgap_policy")
 
 
 class Targets(unittest.TestCase):

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import time
 import unittest
 
 import world
@@ -65,6 +66,39 @@ class Fleet(unittest.TestCase):
         self.assertIn(f"ok: [{drifted.name}]", told)
         self.assertIn("accept", told)
         self.assertEqual(drifted.ruleset(), before)
+
+    def test_a_policy_that_locks_ansible_out_stops_at_the_first_batch(self) -> None:
+        self.roll_out(GOOD)
+        before = [host.ruleset() for host in self.fleet.hosts]
+        # Ssh from another address: the new policy lets no connection of the controller through.
+        bad = {**GOOD, "admit": [{**ADMIN, "from": "192.0.2.11"}]}
+        began = int(time.time())
+        play = self.roll_out(bad, "-e", "confirm=5")
+        self.assertNotEqual(play.code, 0)
+        recap = play.recap()
+        first, rest = self.fleet.hosts[:FIRST], self.fleet.hosts[FIRST:]
+        self.assertEqual(set(recap), {host.name for host in first}, play.said[-3000:])
+        for host in first:
+            self.assertEqual((recap[host.name]["failed"], recap[host.name]["changed"]), (1, 0), play.said[-3000:])
+        told = [line for line in play.said.splitlines() if line.startswith("fatal: ")]
+        self.assertEqual(len(told), FIRST, play.said[-3000:])
+        for line in told:
+            self.assertIn("the policy was rolled back", line)
+            self.assertIn("would have locked Ansible out", line)
+            self.assertIn("It holds what it held before", line)
+        self.assertEqual([host.ruleset() for host in self.fleet.hosts], before)
+        # It really was loaded, and the others never had it.
+        for host in first:
+            self.assertGreaterEqual(self.status(host)["last_rollback"]["at"], began + 5)
+        for host in rest:
+            self.assertIsNone(self.status(host)["last_rollback"])
+
+        self.assert_all(self.roll_out(GOOD), changed=0, failed=0, unreachable=0)
+
+    def status(self, host: world.Host) -> dict:
+        python = str(world.collection.MANAGED / "bin" / "python")
+        program = "import airgap, dataclasses, json; print(json.dumps(dataclasses.asdict(airgap.Host().status())))"
+        return json.loads(host.inside(python, "-c", program))
 
 
 if __name__ == "__main__":

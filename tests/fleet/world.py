@@ -27,7 +27,7 @@ StrictModes no
 Subsystem sftp internal-sftp
 MaxStartups 100
 """
-SSH = "-F none -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o ConnectTimeout=3 -o ServerAliveInterval=2"
+SSH = "-F none -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o ConnectTimeout=3"
 
 
 def run(*words: object, **more: object) -> subprocess.CompletedProcess[str]:
@@ -58,6 +58,9 @@ class Host:
         [first] = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         enter = ["nsenter", f"--target={first}", "--net", "--mount", "--uts", "--ipc", "--pid", "--cgroup", "--root", "--wdns=/"]
         return run(*enter, *words, stdout=subprocess.PIPE).stdout
+
+    def exists(self, path: str) -> bool:
+        return self.inside("sh", "-c", f"test -e {path} && echo yes || echo no") == "yes\n"
 
     def ruleset(self) -> str:
         return self.inside("nft", "--stateless", "list", "ruleset")

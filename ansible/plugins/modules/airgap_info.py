@@ -77,6 +77,16 @@ ansible_facts:
           elements: str
           returned: always
           sample: []
+        pending:
+          description: The policy that waits to be confirmed, V(null) where none does.
+          type: dict
+          returned: always
+          sample:
+        last_rollback:
+          description: The policy that was taken back last since the machine was booted, V(null) where none was.
+          type: dict
+          returned: always
+          sample:
         dropped:
           description: What was dropped, by chain.
           type: list

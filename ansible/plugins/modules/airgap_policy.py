@@ -34,6 +34,13 @@ options:
       - Whether O(src) is a file on the managed host.
     type: bool
     default: false
+  confirm_timeout:
+    description:
+      - The seconds within which the policy must be confirmed, else what was there before is loaded again, exactly.
+      - Ansible confirms it over a new connection. A policy that locks Ansible out so takes itself back, and the task fails and
+        says so.
+      - Without it, the policy is kept at once, and is refused if it would cut the connection by which Ansible comes.
+    type: int
   state:
     description:
       - V(present) loads the policy.
@@ -66,9 +73,10 @@ EXAMPLES = r"""
         - {to: 203.0.113.9, port: 443}
   become: true
 
-- name: The policy of a file
+- name: The policy of a file, or what was there before if it locks Ansible out
   airgap.airgap.airgap_policy:
     src: policy.toml
+    confirm_timeout: 60
   become: true
 
 - name: The policy of a template
@@ -84,6 +92,14 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+pending:
+  description: Whether the policy still waits to be confirmed.
+  returned: O(state=present)
+  type: bool
+last_rollback:
+  description: Which policy was taken back, why, and what went wrong with that.
+  returned: when it was not confirmed in time
+  type: dict
 hash:
   description: The hash of the policy.
   returned: O(state=present)
@@ -173,8 +189,11 @@ def present(module, airgap, host):
     }
     if module._diff:
         result['diff'] = difference(plan, status)
+    # What is loaded already needs no confirming.
+    result['pending'] = plan.changed and module.params['confirm_timeout'] is not None and not module.check_mode
     if not module.check_mode:
-        result['changed'] = host.apply(plan).changed
+        within = module.params['confirm_timeout'] if result['pending'] else None
+        result['changed'] = host.apply(plan, confirm_within=within).changed
     return result
 
 
@@ -195,6 +214,7 @@ def main():
             'policy': {'type': 'dict'},
             'src': {'type': 'path'},
             'remote_src': {'type': 'bool', 'default': False},
+            'confirm_timeout': {'type': 'int'},
             'state': {'type': 'str', 'choices': ['present', 'absent'], 'default': 'present'},
             'netns': {'type': 'str'},
             'content': {'type': 'str'},

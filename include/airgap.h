@@ -196,6 +196,24 @@ typedef enum {
 } airgap_change_kind_t;
 
 /**
+ * What a verification found.
+ */
+typedef enum {
+  /**
+   * A packet passes that the policy does not state, or the other way round.
+   */
+  AIRGAP_RESULT_COUNTEREXAMPLE = 0,
+  /**
+   * The openings are the policy's: none more, none missing.
+   */
+  AIRGAP_RESULT_VERIFIED = 1,
+  /**
+   * Nothing is proved.
+   */
+  AIRGAP_RESULT_UNDECIDED = 2,
+} airgap_result_t;
+
+/**
  * Ways to show a rule graph.
  */
 typedef enum {
@@ -259,6 +277,12 @@ typedef struct airgap_plan_t airgap_plan_t;
  * threads may use it at the same time.
  */
 typedef struct airgap_policy_t airgap_policy_t;
+
+/**
+ * What a verification found, and why. It does not change; any number of
+ * threads may use it at the same time.
+ */
+typedef struct airgap_verification_t airgap_verification_t;
 
 /**
  * One mistake or warning. Set `size` before the call; the texts are in UTF-8,
@@ -873,6 +897,56 @@ void airgap_policy_free(airgap_policy_t *policy);
  * Threads: any.
  */
 const char *airgap_status_name(int32_t status);
+
+/**
+ * Proves that what would be loaded opens exactly what a policy states: by a
+ * host, or with NULL for `host` by the network namespace in which the caller
+ * runs, which needs no rights. The caller frees `verification` by
+ * airgap_verification_free.
+ *
+ * Errors: AIRGAP_ERROR_UNRESOLVED, AIRGAP_ERROR_IO. Threads: any.
+ */
+airgap_status_t airgap_verify(const airgap_policy_t *policy,
+                              const airgap_host_t *host,
+                              airgap_verification_t **verification,
+                              airgap_error_t **error);
+
+/**
+ * Proves that what the kernel holds opens exactly what a policy states. The
+ * caller frees `verification` by airgap_verification_free.
+ *
+ * Errors: AIRGAP_ERROR_UNRESOLVED, AIRGAP_ERROR_NOT_PERMITTED,
+ * AIRGAP_ERROR_CONFLICT, AIRGAP_ERROR_IO. Threads: any.
+ */
+airgap_status_t airgap_host_verify(const airgap_host_t *host,
+                                   const airgap_policy_t *policy,
+                                   airgap_verification_t **verification,
+                                   airgap_error_t **error);
+
+/**
+ * What was found. AIRGAP_RESULT_COUNTEREXAMPLE for NULL.
+ *
+ * Threads: any.
+ */
+airgap_result_t airgap_verification_result(const airgap_verification_t *verification);
+
+/**
+ * What was found as JSON, as `airgap verify --output json` prints it: with the
+ * packet that differs, or with what could not be decided. The caller frees
+ * `json` by airgap_string_free.
+ *
+ * Threads: any.
+ */
+airgap_status_t airgap_verification_to_json(const airgap_verification_t *verification,
+                                            char **json,
+                                            airgap_error_t **error);
+
+/**
+ * Frees what a verification found. NULL is fine.
+ *
+ * Threads: any, while no other uses it.
+ */
+void airgap_verification_free(airgap_verification_t *verification);
 
 /**
  * The version of the library in use, such as `0.1.0`. Owned by the library,

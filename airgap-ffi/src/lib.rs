@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | `boundary` | the one way in and out: arguments, results, panics |
 //! | `status`, `error`, `diagnostics` | what went wrong |
-//! | `policy`, `host`, `plan`, `graph`, `explain`, `fake` | the handles of the core's types |
+//! | `policy`, `host`, `plan`, `graph`, `explain`, `verify`, `fake` | the handles of the core's types |
 //!
 //! No decision is made here: what a function does, the core does.
 
@@ -24,6 +24,7 @@ mod host;
 mod plan;
 mod policy;
 mod status;
+mod verify;
 mod version;
 
 /// Handles are shared by threads, as the header says of every function.
@@ -38,6 +39,7 @@ mod tests {
         shared::<super::plan::airgap_plan_t>();
         shared::<super::graph::airgap_graph_t>();
         shared::<super::explain::airgap_explanation_t>();
+        shared::<super::verify::airgap_verification_t>();
         shared::<super::fake::airgap_fake_kernel_t>();
         shared::<super::diagnostics::airgap_diagnostics_t>();
         shared::<super::error::airgap_error_t>();

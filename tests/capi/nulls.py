@@ -10,6 +10,7 @@ from library import Function, functions
 OPTIONAL = {
     "airgap_policy_compile": {"host"},
     "airgap_explain": {"host"},
+    "airgap_verify": {"host"},
     "airgap_host_apply": {"options", "applied"},
     "airgap_host_remove": {"removed"},
 }
@@ -30,6 +31,7 @@ HANDLES = {
     "airgap_plan_t": "plan",
     "airgap_graph_t": "graph",
     "airgap_explanation_t": "explanation",
+    "airgap_verification_t": "verification",
     "airgap_diagnostics_t": "diagnostics",
     "airgap_error_t": "an_error",
     "airgap_fake_kernel_t": "another_kernel",
@@ -49,6 +51,7 @@ int main(int argc, char **argv)
     airgap_plan_t *plan = NULL;
     airgap_graph_t *graph = NULL;
     airgap_explanation_t *explanation = NULL;
+    airgap_verification_t *verification = NULL;
     static const char FLOW[] = "host -> tcp 192.0.2.1:1";
     airgap_diagnostics_t *diagnostics = NULL;
     static const char WARNED[] = "version = 1\n[[allow]]\nto = \"192.0.2.1\"\nport = 1\n[[allow]]\nto = \"192.0.2.1\"\nport = 1\n";
@@ -58,6 +61,7 @@ int main(int argc, char **argv)
     OK(airgap_policy_from_toml(WARNED, strlen(WARNED), &policy, &error));
     OK(airgap_host_plan(host, policy, &plan, &error));
     OK(airgap_host_live(host, &graph, &error));
+    OK(airgap_verify(policy, NULL, &verification, &error));
     OK(airgap_explain(policy, NULL, FLOW, strlen(FLOW), &explanation, &error));
     OK(airgap_policy_warnings(policy, &diagnostics, &error));
     CHECK(airgap_diagnostics_count(diagnostics) == 1);
@@ -65,6 +69,7 @@ int main(int argc, char **argv)
 """
 END = r"""
     airgap_diagnostics_free(diagnostics);
+    airgap_verification_free(verification);
     airgap_explanation_free(explanation);
     airgap_graph_free(graph);
     airgap_plan_free(plan);

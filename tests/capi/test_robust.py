@@ -68,6 +68,11 @@ class Robust(Case):
     def test_flows_are_explained(self) -> None:
         self.in_every_way(PROGRAMS / "explain.c")
 
+    def test_rulesets_are_verified(self) -> None:
+        source = PROGRAMS / "verify.c"
+        self.run_program(self.build_here(source))
+        self.under_valgrind(self.build_here(source))
+
     def test_random_sequences(self) -> None:
         source = PROGRAMS / "sequences.c"
         missing = [function.name for function in functions()

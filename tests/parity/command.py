@@ -60,7 +60,9 @@ class Command:
         for index, line in enumerate(planned.stderr.splitlines()):
             self.say(f"warning {index}", fields(json.loads(line)["warning"]))
         self.say("nft", self.run("show", policy).stdout)
+        self.say("verify json", self.run("verify", policy, "--output", "json").stdout)
         self.say("applied", json.loads(self.run("apply", policy, "--output", "json").stdout)["applied"]["changed"])
+        self.say("live json", self.run("verify", "--live", policy, "--output", "json").stdout)
         self.say("status", self.run("status", "--full", "--output", "json").stdout)
         self.say("removed", json.loads(self.run("remove", "--output", "json").stdout)["removed"])
 

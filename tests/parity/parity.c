@@ -93,6 +93,16 @@ static void explain(const airgap_policy_t *policy, const char *flow)
     airgap_explanation_free(known);
 }
 
+/* Tells what a verification found, and frees it. */
+static void say_proof(airgap_status_t status, airgap_verification_t *found, const char *key)
+{
+    char *text = NULL;
+    if (status == AIRGAP_OK)
+        status = airgap_verification_to_json(found, &text, NULL);
+    say_text(status, &text, key);
+    airgap_verification_free(found);
+}
+
 static void load_and_take_away(const airgap_host_t *host, const airgap_policy_t *policy)
 {
     static const char *const KINDS[] = {"added", "removed", "changed"};
@@ -100,6 +110,7 @@ static void load_and_take_away(const airgap_host_t *host, const airgap_policy_t 
     airgap_plan_t *plan = NULL;
     airgap_graph_t *graph = NULL;
     airgap_diagnostics_t *warnings = NULL;
+    airgap_verification_t *found = NULL;
     airgap_applied_t applied = {.size = sizeof applied};
     bool removed = false;
     char *text = NULL;
@@ -123,8 +134,12 @@ static void load_and_take_away(const airgap_host_t *host, const airgap_policy_t 
     airgap_plan_graph(plan, &graph, NULL);
     say_text(airgap_graph_show(graph, AIRGAP_FORMAT_NFT, &text, NULL), &text, "nft");
     airgap_graph_free(graph);
+    airgap_status_t status = airgap_verify(policy, host, &found, NULL);
+    say_proof(status, found, "verify json");
     if (!failed(airgap_host_apply(host, plan, NULL, &applied, &error), "apply", &error)) {
         say(applied.changed ? "true" : "false", "applied");
+        status = airgap_host_verify(host, policy, &found, NULL);
+        say_proof(status, found, "live json");
         say_text(airgap_host_status(host, true, &text, NULL), &text, "status");
         if (!failed(airgap_host_remove(host, &removed, &error), "remove", &error))
             say(removed ? "true" : "false", "removed");

@@ -107,8 +107,14 @@ fn case(path: &Path, flows: &str) -> Result<(), (&'static str, Error)> {
         );
     }
     say("nft", plan.graph());
+    let proof = host
+        .verify_compiled(&policy)
+        .map_err(|error| ("verify", error))?;
+    say("verify json", serde_json::to_string(&proof).expect("JSON"));
     let applied = host.apply(&plan).map_err(|error| ("apply", error))?;
     say("applied", applied.changed);
+    let proof = host.verify(&policy).map_err(|error| ("verify", error))?;
+    say("live json", serde_json::to_string(&proof).expect("JSON"));
     let status = host.status(true).map_err(|error| ("status", error))?;
     say("status", serde_json::to_string(&status).expect("JSON"));
     say("removed", host.remove().map_err(|error| ("remove", error))?);

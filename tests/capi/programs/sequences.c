@@ -21,6 +21,7 @@ static struct {
     airgap_plan_t *plans[SLOTS];
     airgap_graph_t *graphs[SLOTS];
     airgap_explanation_t *explanations[SLOTS];
+    airgap_verification_t *verifications[SLOTS];
     airgap_diagnostics_t *lists[SLOTS];
     airgap_error_t *errors[SLOTS];
     char *texts[SLOTS];
@@ -118,7 +119,7 @@ static void call(void)
     const char *words;
     size_t length;
     airgap_error_t *error = NULL;
-    switch (byte() % 44) {
+    switch (byte() % 46) {
     case 0: case 1: case 2:
         words = text(&length);
         GIVES(policy, all.policies, airgap_policy_from_toml, words, length);
@@ -264,6 +265,22 @@ static void call(void)
         break;
     }
     case 41: DROP(explanation, all.explanations); break;
+    case 42: {
+        const airgap_host_t *host = ANY(all.hosts);
+        const airgap_policy_t *policy = ANY(all.policies);
+        if (byte() % 2)
+            GIVES(verification, all.verifications, airgap_verify, policy, host);
+        else
+            GIVES(verification, all.verifications, airgap_host_verify, host, policy);
+        break;
+    }
+    case 43: {
+        const airgap_verification_t *known = ANY(all.verifications);
+        CHECK(known || airgap_verification_result(known) == AIRGAP_RESULT_COUNTEREXAMPLE);
+        GIVES(string, all.texts, airgap_verification_to_json, known);
+        break;
+    }
+    case 44: DROP(verification, all.verifications); break;
     case 31: DROP(policy, all.policies); break;
     case 32: DROP(fake_kernel, all.kernels); break;
     case 33: DROP(host, all.hosts); break;
@@ -296,6 +313,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         AIRGAP_CLEAR(plan, all.plans[i]);
         AIRGAP_CLEAR(graph, all.graphs[i]);
         AIRGAP_CLEAR(explanation, all.explanations[i]);
+        AIRGAP_CLEAR(verification, all.verifications[i]);
         AIRGAP_CLEAR(diagnostics, all.lists[i]);
         AIRGAP_CLEAR(error, all.errors[i]);
         AIRGAP_CLEAR(string, all.texts[i]);

@@ -14,6 +14,8 @@ OPTIONAL = {
     "airgap_host_apply": {"options", "applied"},
     "airgap_host_remove": {"removed"},
 }
+# What comes of functions that nothing waits for here.
+ENDS = {"airgap_host_confirm": "AIRGAP_ERROR_NOTHING_PENDING", "airgap_host_rollback": "AIRGAP_ERROR_NOTHING_PENDING"}
 # Texts, by the name of the parameter.
 TEXTS = {
     "toml": '"version = 1"',
@@ -140,6 +142,8 @@ def block(function: Function, nulls: set[str]) -> str:
     elif function.returns != "airgap_status_t" or function.name == "airgap_error_status":
         # What cannot fail answers with nothing.
         checks = [f"CHECK(!{call});" if missing else f"(void){call};"]
+    elif not missing and function.name in ENDS:
+        checks = [f"CHECK({call} == {ENDS[function.name]});", "AIRGAP_CLEAR(error, error);"]
     elif not missing:
         checks = [f"OK({call});"]
     elif "error" in nulls:

@@ -65,6 +65,9 @@ class Robust(Case):
     def test_refusals_and_panics(self) -> None:
         self.in_every_way(PROGRAMS / "failures.c")
 
+    def test_policies_are_confirmed_or_come_back(self) -> None:
+        self.in_every_way(PROGRAMS / "guarded.c")
+
     def test_flows_are_explained(self) -> None:
         self.in_every_way(PROGRAMS / "explain.c")
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import airgap
 
@@ -22,6 +23,16 @@ def failed(at: str, error: airgap.AirgapError) -> None:
     say(f"{at} message", str(error))
     for index, one in enumerate(getattr(error, "diagnostics", ())):
         say(f"{at} mistake {index}", fields(one))
+
+
+def explain(policy: airgap.Policy, flow: str) -> None:
+    try:
+        known = policy.explain(flow)
+    except airgap.AirgapError as error:
+        failed(f"flow {flow}", error)
+        return
+    say(f"flow {flow} verdict", known.verdict)
+    say(f"flow {flow} text", known.text)
 
 
 def load_and_take_away(policy: airgap.Policy) -> None:
@@ -54,6 +65,8 @@ def main() -> None:
     else:
         say("hash", policy.hash)
         say("json", policy.to_dict())
+        for flow in Path("flows").read_text().splitlines():
+            explain(policy, flow)
         load_and_take_away(policy)
     try:
         airgap.Host("no-such-namespace")

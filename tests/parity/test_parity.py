@@ -29,9 +29,8 @@ def is_said(language: str, key: str, rust: dict[str, str]) -> bool:
     if language == "command":
         # The policy as JSON is its own input; changes are those of the plan.
         return key != "json" and not key.startswith("change ")
-    # No rulesets as text, no JSON beside the objects, warnings by the policy,
-    # and flows not yet.
-    return key != "nft" and not key.startswith(("warning ", "flow ")) and not key.endswith((" errno", " json"))
+    # No rulesets as text, no JSON beside the objects, warnings by the policy.
+    return key != "nft" and not key.startswith("warning ") and not key.endswith((" errno", " json"))
 
 
 def alike(key: str, value: str) -> object:

@@ -119,7 +119,7 @@ static void call(void)
     const char *words;
     size_t length;
     airgap_error_t *error = NULL;
-    switch (byte() % 46) {
+    switch (byte() % 47) {
     case 0: case 1: case 2:
         words = text(&length);
         GIVES(policy, all.policies, airgap_policy_from_toml, words, length);
@@ -281,6 +281,14 @@ static void call(void)
         break;
     }
     case 44: DROP(verification, all.verifications); break;
+    case 45: {
+        const airgap_host_t *host = ANY(all.hosts);
+        airgap_status_t status =
+            byte() % 2 ? airgap_host_confirm(host, &error) : airgap_host_rollback(host, &error);
+        judge(status, &error, true, status == AIRGAP_OK);
+        AIRGAP_CLEAR(error, error);
+        break;
+    }
     case 31: DROP(policy, all.policies); break;
     case 32: DROP(fake_kernel, all.kernels); break;
     case 33: DROP(host, all.hosts); break;

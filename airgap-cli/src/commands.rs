@@ -121,7 +121,7 @@ pub fn run(arguments: Arguments) -> Result<u8, Failure> {
             };
             match output {
                 Output::Json => print::json(&found)?,
-                Output::Text => print::verification(&found)?,
+                Output::Text => print::text(&found)?,
             }
             return Ok(match found {
                 Verification::Verified => 0,

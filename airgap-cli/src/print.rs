@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use airgap::policy::{Diagnostic, Style};
 use airgap::{
-    Applied, Booted, ChangeKind, Changes, CounterexampleKind, DockerResolver, Error, ErrorKind,
-    Plan, Policy, Status, Verification, WatchStatus,
+    Applied, Booted, ChangeKind, Changes, DockerResolver, Error, ErrorKind, Plan, Policy, Status,
+    WatchStatus,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -179,43 +179,6 @@ fn foreign(out: &mut impl io::Write, drops: &[airgap::ForeignDrop]) -> io::Resul
         )?;
     }
     Ok(())
-}
-
-/// Writes what a verification found.
-pub fn verification(found: &Verification) -> io::Result<()> {
-    let mut out = BufWriter::new(io::stdout().lock());
-    match found {
-        Verification::Verified => {
-            writeln!(
-                out,
-                "Proved: the openings are the policy's, none more and none missing."
-            )?;
-        }
-        Verification::Counterexample(found) => {
-            let what = match found.kind {
-                CounterexampleKind::OpenAndNotStated => "open, and the policy does not state it",
-                CounterexampleKind::StatedAndNotOpen => "stated by the policy, and not open",
-            };
-            writeln!(out, "{}", found.flow)?;
-            writeln!(out, "    {what}")?;
-            for part in &found.packet {
-                writeln!(out, "    {part}")?;
-            }
-            if let Some(chain) = &found.dropped_by {
-                writeln!(out, "    dropped by chain {chain}")?;
-            }
-        }
-        Verification::Undecided { reasons } => {
-            writeln!(
-                out,
-                "Undecided: it is not proved that the openings are the policy's."
-            )?;
-            for reason in reasons {
-                writeln!(out, "    not understood: {reason}")?;
-            }
-        }
-    }
-    out.flush()
 }
 
 /// Writes what an apply did.

@@ -4,8 +4,8 @@ use airgap::flow::DecidingRule;
 use airgap::graph::Origin;
 use airgap::policy::{Diagnostic, Place};
 use airgap::{
-    Applied, Change, ChangeKind, Explanation, ForeignDrop, Rollback, RollbackReason, Status,
-    Surroundings,
+    Applied, Change, ChangeKind, CounterexampleKind, Explanation, ForeignDrop, Rollback,
+    RollbackReason, Status, Surroundings, Verification,
 };
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -222,5 +222,25 @@ pub fn rollback<'py>(py: Python<'py>, rollback: &Rollback) -> PyResult<Bound<'py
         },
         "hash": &rollback.hash,
         "error": &rollback.error,
+    })
+}
+
+pub fn verification<'py>(py: Python<'py>, found: &Verification) -> PyResult<Bound<'py, PyAny>> {
+    let (result, counterexample, reasons) = match found {
+        Verification::Verified => ("verified", None, [].as_slice()),
+        Verification::Counterexample(found) => ("counterexample", Some(found), [].as_slice()),
+        Verification::Undecided { reasons } => ("undecided", None, reasons.as_slice()),
+    };
+    let packet = counterexample.map_or([].as_slice(), |found| found.packet.as_slice());
+    instance!(py, "Verification", {
+        "result": result,
+        "kind": counterexample.map(|found| match found.kind {
+            CounterexampleKind::OpenAndNotStated => "open-and-not-stated",
+            CounterexampleKind::StatedAndNotOpen => "stated-and-not-open",
+        }),
+        "flow": counterexample.map(|found| found.flow.to_string()),
+        "packet": PyTuple::new(py, packet)?,
+        "dropped_by": counterexample.and_then(|found| found.dropped_by.clone()),
+        "reasons": PyTuple::new(py, reasons)?,
     })
 }

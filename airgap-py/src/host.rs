@@ -146,6 +146,22 @@ impl Host {
         Ok(data::rollback(py, &rollback?)?)
     }
 
+    /// Whether what the kernel holds, everybody's tables together, opens exactly
+    /// what the policy states.
+    ///
+    /// >>> import airgap
+    /// >>> host, policy = airgap.Host(), airgap.Policy.from_toml("version = 1")
+    /// >>> host.verify(policy).kind
+    /// 'open-and-not-stated'
+    /// >>> _ = host.apply(policy)
+    /// >>> bool(host.verify(policy)), host.remove()
+    /// (True, True)
+    fn verify<'py>(&self, py: Python<'py>, policy: &Policy) -> Answer<Bound<'py, PyAny>> {
+        let found = py.detach(|| self.host.verify(&policy.0));
+        py.check_signals()?;
+        Ok(data::verification(py, &found?)?)
+    }
+
     /// The state of the air gap. With `full`, sets of more than 10,000 elements
     /// are compared one by one too.
     ///

@@ -47,6 +47,19 @@ def test_a_change_says_what_it_was(host):
     assert "~ bridge docker0" in plan.diff
 
 
+def test_what_is_loaded_is_verified(host):
+    policy = airgap.Policy.from_dict(POLICY)
+    host.apply(policy)
+    proved = host.verify(policy)
+    assert proved
+    assert (proved.result, proved.kind, proved.flow, proved.packet, proved.reasons) == ("verified", None, None, (), ())
+    subprocess.run(["nft", "insert", "rule", "inet", "airgap", "output", "ip", "daddr", "198.51.100.7", "accept"], check=True)
+    found = host.verify(policy)
+    assert not found
+    assert (found.result, found.kind) == ("counterexample", "open-and-not-stated")
+    assert "198.51.100.7" in found.flow
+
+
 def test_status_tells_what_is_loaded_and_drift(host):
     before = host.status()
     assert (before.sealed, before.hash, before.since, before.drift) == (False, None, None, ())

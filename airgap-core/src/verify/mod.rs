@@ -23,6 +23,8 @@ mod witness;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
+
 use serde::Serialize;
 
 use self::compare::Comparison;
@@ -46,6 +48,48 @@ pub enum Verification {
         /// What could not be decided.
         reasons: Vec<String>,
     },
+}
+
+/// For a reader, each line ended.
+impl fmt::Display for Verification {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Verified => {
+                writeln!(
+                    f,
+                    "Proved: the openings are the policy's, none more and none missing."
+                )
+            }
+            Self::Counterexample(found) => found.fmt(f),
+            Self::Undecided { reasons } => {
+                writeln!(
+                    f,
+                    "Undecided: it is not proved that the openings are the policy's."
+                )?;
+                for reason in reasons {
+                    writeln!(f, "    not understood: {reason}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Counterexample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.kind {
+            CounterexampleKind::OpenAndNotStated => "open, and the policy does not state it",
+            CounterexampleKind::StatedAndNotOpen => "stated by the policy, and not open",
+        };
+        writeln!(f, "{}\n    {what}", self.flow)?;
+        for part in &self.packet {
+            writeln!(f, "    {part}")?;
+        }
+        match &self.dropped_by {
+            Some(chain) => writeln!(f, "    dropped by chain {chain}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// A packet in which a ruleset and a policy differ.

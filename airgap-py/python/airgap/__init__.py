@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         Related,
         Rollback,
         Status,
+        Verification,
     )
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "Related",
     "Rollback",
     "Status",
+    "Verification",
     "__version__",
 ]
 

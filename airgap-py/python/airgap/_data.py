@@ -297,7 +297,35 @@ class Status:
     foreign: tuple[ForeignDrop, ...]
 
 
+@dataclass(frozen=True)
+class Verification:
+    """What a verification found; true where it is proved that the openings are
+    the policy's: none more, none missing.
+
+    >>> import airgap
+    >>> bool(airgap.Host().verify(airgap.Policy.from_toml("version = 1")))
+    False
+    """
+
+    #: "verified", "counterexample", or "undecided".
+    result: str
+    #: Of a counterexample: "open-and-not-stated" or "stated-and-not-open".
+    kind: str | None
+    #: The flow that its packet belongs to.
+    flow: str | None
+    #: What else its packet is, where it is not simply the first of the flow.
+    packet: tuple[str, ...]
+    #: The chain that drops what is stated, where one alone does.
+    dropped_by: str | None
+    #: What could not be decided, and so is not proved.
+    reasons: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return self.result == "verified"
+
+
 for _class in (
     Related, Diagnostic, Origin, Change, DecidingRule, Explanation, ForeignDrop, Applied, ChainDrops, Pending, Rollback, Status,
+    Verification,
 ):
     _class.__module__ = "airgap"

@@ -81,7 +81,8 @@ pub enum Command {
     /// Proves that the openings are the policy's: none more, none missing
     ///
     /// Over all packets that there can be, not over a sample. What differs is
-    /// shown as a flow, with what else its packet is.
+    /// shown as a flow, with what else its packet is. The hooks of IP are looked
+    /// at: not the egress chains of `strict`, nor chains of family bridge.
     #[command(
         after_help = "Examples:\n  airgap verify policy.toml\n  airgap verify --live policy.toml\n\nExit codes: 0 proved, 3 with a counterexample, 1 undecided."
     )]

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from apply_100k import AIRGAP, OUTSIDE
+from measure import AIRGAP, OUTSIDE
 
 BENCH = str(Path(AIRGAP).with_name("airgap-bench"))
 TEXT = """

@@ -9,7 +9,7 @@ PYTHON = $(CARGO_TARGET_DIR)/python
 # Another with Ansible.
 ANSIBLE = $(CARGO_TARGET_DIR)/ansible/tools
 
-.PHONY: build install wheel demo test lint unit header abi cli compare differential watch capi parity python collection ansible fleet lab bench bench-python instructions deb test-boot test-debian12 packages packages-build clean
+.PHONY: build install wheel demo test lint unit header abi cli compare differential guard watch capi parity python collection ansible fleet lab bench bench-python instructions deb test-boot test-debian12 packages packages-build clean
 
 build: packages-build
 	cargo build --release --locked
@@ -48,7 +48,7 @@ wheel: packages-build $(PYTHON)
 demo: packages build
 	python3 tests/lab/demo.py --airgap $(AIRGAP)
 
-test: packages lint unit build cli watch capi parity python ansible fleet lab instructions
+test: packages lint unit build cli guard watch capi parity python ansible fleet lab instructions
 
 lint: packages-build
 	cargo fmt --all --check
@@ -69,6 +69,10 @@ abi:
 
 cli: packages build
 	python3 tests/cli/run.py
+
+# Changes that are interrupted, and those that would lock their author out.
+guard: packages build
+	python3 tests/guard/run.py
 
 watch: packages build
 	python3 tests/watch/run.py

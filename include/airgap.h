@@ -143,6 +143,11 @@ typedef enum {
    * all the same.
    */
   AIRGAP_ERROR_ROLLBACK = 17,
+  /**
+   * The policy would cut the connection over which the caller is here; nothing
+   * was changed.
+   */
+  AIRGAP_ERROR_LOCKOUT = 18,
 } airgap_status_t;
 
 /**
@@ -353,6 +358,11 @@ typedef struct {
    * loaded again. 0 if it needs no confirmation.
    */
   uint64_t confirm_within;
+  /**
+   * Loads the policy even if it cuts the connection over which the caller is
+   * here and needs no confirmation.
+   */
+  bool even_if_locked_out;
 } airgap_apply_options_t;
 
 /**
@@ -673,7 +683,7 @@ airgap_status_t airgap_host_plan(const airgap_host_t *host,
  * transient unit of systemd that runs the command `airgap`. The caller need
  * not wait for it.
  *
- * Errors: AIRGAP_ERROR_PENDING, AIRGAP_ERROR_IRREVERSIBLE, AIRGAP_ERROR_KERNEL, AIRGAP_ERROR_BATCH_TOO_LARGE,
+ * Errors: AIRGAP_ERROR_LOCKOUT, AIRGAP_ERROR_PENDING, AIRGAP_ERROR_IRREVERSIBLE, AIRGAP_ERROR_KERNEL, AIRGAP_ERROR_BATCH_TOO_LARGE,
  * AIRGAP_ERROR_CONFLICT, AIRGAP_ERROR_NOT_PERMITTED with nothing changed;
  * AIRGAP_ERROR_READ_BACK with the ruleset changed; AIRGAP_ERROR_IO says itself
  * which. Threads: any.

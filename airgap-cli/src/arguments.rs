@@ -100,7 +100,7 @@ pub enum Command {
     /// waits for the time. Unless `airgap confirm` comes before it is over, what
     /// was there before is loaded again, whatever has become of this terminal.
     #[command(
-        after_help = "Examples:\n  airgap apply policy.toml\n  airgap apply --confirm-within 60s policy.toml\n\nExit codes: 0 loaded, or already there, 1 it failed: the kernel said no, or a policy is pending."
+        after_help = "Examples:\n  airgap apply policy.toml\n  airgap apply --confirm-within 60s policy.toml\n\nExit codes: 0 loaded, or already there, 1 it failed: the kernel said no, a policy is pending, or it would cut the connection over which you are here."
     )]
     Apply {
         #[command(flatten)]
@@ -109,6 +109,9 @@ pub enum Command {
         /// 60s, 5m or 1h
         #[arg(long, value_name = "TIME", value_parser = time)]
         confirm_within: Option<Duration>,
+        /// Loads it also if it cuts the connection over which you are here
+        #[arg(long)]
+        even_if_locked_out: bool,
         #[command(flatten)]
         log: LogDenied,
     },

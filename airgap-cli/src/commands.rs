@@ -132,10 +132,11 @@ pub fn run(arguments: Arguments) -> Result<u8, Failure> {
         Command::Apply {
             policy,
             confirm_within,
+            even_if_locked_out,
             log,
         } => {
             let policy = read(&policy, output)?;
-            let host = logging(host()?, &log);
+            let host = logging(host()?, &log).even_if_locked_out(even_if_locked_out);
             let plan = plan(&host, &policy)?;
             print::warnings(&policy, &host_warnings(&policy, &plan.surroundings), output);
             let count = plan.graph().element_count();

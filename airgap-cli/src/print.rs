@@ -133,6 +133,7 @@ pub fn plan(plan: &Plan) -> io::Result<()> {
         let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
         writeln!(out, "  {name} is {}", addresses.join(", "))?;
     }
+    cuts(&mut out, plan)?;
     foreign(&mut out, &plan.foreign)?;
     out.flush()
 }
@@ -155,6 +156,18 @@ fn list(out: &mut impl io::Write, changes: &Changes) -> io::Result<()> {
         if more > 0 {
             writeln!(out, "{} and {more} more", kind.sign())?;
         }
+    }
+    Ok(())
+}
+
+/// Connections that stand and would be cut.
+fn cuts(out: &mut impl io::Write, plan: &Plan) -> io::Result<()> {
+    for cut in plan.cuts.iter().take(LISTED_MAX) {
+        writeln!(out, "cuts: {cut}")?;
+    }
+    let more = plan.cuts.len().saturating_sub(LISTED_MAX);
+    if more > 0 {
+        writeln!(out, "cuts: and {more} more")?;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::graph::Origin;
+use crate::host::Cut;
 use crate::policy::{Diagnostic, PolicyError, Severity};
 use crate::state::Rollback;
 
@@ -75,6 +76,12 @@ pub enum Error {
         /// The time until it is rolled back.
         left: Duration,
     },
+    /// The policy would cut the caller's own way to this host.
+    #[error(
+        "the policy would cut the connection over which you are here, and nothing was changed: {}; give it an \
+         [[admit]], load it with --confirm-within so that it comes back by itself, or with --even-if-locked-out", join(.0)
+    )]
+    Lockout(Vec<Cut>),
     /// Nothing waits to be confirmed.
     #[error("nothing is pending{}", ended(.last.as_ref()))]
     NothingPending {
@@ -163,6 +170,7 @@ impl Error {
             Self::Conflict => ErrorKind::Conflict,
             Self::Locked { .. } | Self::Watched => ErrorKind::Locked,
             Self::Pending { .. } => ErrorKind::Pending,
+            Self::Lockout(_) => ErrorKind::Lockout,
             Self::NothingPending { .. } => ErrorKind::NothingPending,
             Self::Irreversible => ErrorKind::Irreversible,
             Self::Rollback { .. } => ErrorKind::Rollback,
@@ -215,6 +223,7 @@ pub enum ErrorKind {
     Conflict,
     Locked,
     Pending,
+    Lockout,
     NothingPending,
     Irreversible,
     Rollback,

@@ -52,7 +52,8 @@ pub use flow::{Explanation, Flow, FlowVerdict};
 pub use foreign::ForeignDrop;
 pub use graph::RuleGraph;
 pub use host::{
-    Applied, Booted, ChainDrops, Guard, Host, PendingPolicy, Plan, Status, WatchStatus, explain,
+    Applied, Booted, ChainDrops, Cut, Guard, Host, PendingPolicy, Plan, Status, WatchStatus,
+    explain,
 };
 pub use netlink::{Device, FakeKernel};
 pub use policy::{Policy, PolicyError};

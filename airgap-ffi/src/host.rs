@@ -42,6 +42,9 @@ pub struct airgap_apply_options_t {
     /// airgap_host_confirm, of any process; else what was there before is
     /// loaded again. 0 if it needs no confirmation.
     pub confirm_within: u64,
+    /// Loads the policy even if it cuts the connection over which the caller is
+    /// here and needs no confirmation.
+    pub even_if_locked_out: bool,
 }
 
 /// Opens the network namespace in which the caller runs. The caller frees
@@ -111,7 +114,7 @@ pub unsafe extern "C" fn airgap_host_plan(
 /// transient unit of systemd that runs the command `airgap`. The caller need
 /// not wait for it.
 ///
-/// Errors: AIRGAP_ERROR_PENDING, AIRGAP_ERROR_IRREVERSIBLE, AIRGAP_ERROR_KERNEL, AIRGAP_ERROR_BATCH_TOO_LARGE,
+/// Errors: AIRGAP_ERROR_LOCKOUT, AIRGAP_ERROR_PENDING, AIRGAP_ERROR_IRREVERSIBLE, AIRGAP_ERROR_KERNEL, AIRGAP_ERROR_BATCH_TOO_LARGE,
 /// AIRGAP_ERROR_CONFLICT, AIRGAP_ERROR_NOT_PERMITTED with nothing changed;
 /// AIRGAP_ERROR_READ_BACK with the ruleset changed; AIRGAP_ERROR_IO says itself
 /// which. Threads: any.
@@ -129,14 +132,15 @@ pub unsafe extern "C" fn airgap_host_apply(
         let out = (!applied.is_null())
             .then(|| unsafe { Sized::new(applied, "applied") })
             .transpose()?;
-        let within = if options.is_null() {
-            0
+        let (within, even_if_locked_out) = if options.is_null() {
+            (0, false)
         } else {
             // SAFETY: as above.
             let options = unsafe { Sized::new(options.cast_mut(), "options") }?.read("options")?;
-            options.confirm_within
+            (options.confirm_within, options.even_if_locked_out)
         };
-        let host = &borrow(host, "host")?.0;
+        let host = borrow(host, "host")?.0.clone();
+        let host = host.even_if_locked_out(even_if_locked_out);
         let plan = &borrow(plan, "plan")?.plan;
         let done = if within == 0 {
             host.apply(plan)?
@@ -271,6 +275,7 @@ mod tests {
         let options = airgap_apply_options_t {
             size: size_of::<airgap_apply_options_t>(),
             confirm_within: 60_000,
+            even_if_locked_out: false,
         };
         // SAFETY: as a program in C calls them.
         unsafe {

@@ -51,6 +51,9 @@ pub enum airgap_status_t {
     /// What was there before could not be loaded any more; the host is sealed
     /// all the same.
     AIRGAP_ERROR_ROLLBACK = 17,
+    /// The policy would cut the connection over which the caller is here; nothing
+    /// was changed.
+    AIRGAP_ERROR_LOCKOUT = 18,
 }
 
 impl From<ErrorKind> for airgap_status_t {
@@ -66,6 +69,7 @@ impl From<ErrorKind> for airgap_status_t {
             ErrorKind::ReadBack => Self::AIRGAP_ERROR_READ_BACK,
             ErrorKind::Protocol => Self::AIRGAP_ERROR_PROTOCOL,
             ErrorKind::Locked => Self::AIRGAP_ERROR_LOCKED,
+            ErrorKind::Lockout => Self::AIRGAP_ERROR_LOCKOUT,
             ErrorKind::Pending => Self::AIRGAP_ERROR_PENDING,
             ErrorKind::NothingPending => Self::AIRGAP_ERROR_NOTHING_PENDING,
             ErrorKind::Irreversible => Self::AIRGAP_ERROR_IRREVERSIBLE,
@@ -83,7 +87,7 @@ impl From<ErrorKind> for airgap_status_t {
 #[unsafe(no_mangle)]
 pub extern "C" fn airgap_status_name(status: i32) -> *const c_char {
     use airgap_status_t::*;
-    const NAMES: [(airgap_status_t, &std::ffi::CStr); 18] = [
+    const NAMES: [(airgap_status_t, &std::ffi::CStr); 19] = [
         (AIRGAP_OK, c"ok"),
         (AIRGAP_ERROR_ARGUMENT, c"argument"),
         (AIRGAP_ERROR_POLICY, c"policy"),
@@ -102,6 +106,7 @@ pub extern "C" fn airgap_status_name(status: i32) -> *const c_char {
         (AIRGAP_ERROR_NOTHING_PENDING, c"nothing-pending"),
         (AIRGAP_ERROR_IRREVERSIBLE, c"irreversible"),
         (AIRGAP_ERROR_ROLLBACK, c"rollback"),
+        (AIRGAP_ERROR_LOCKOUT, c"lockout"),
     ];
     NAMES
         .iter()

@@ -55,6 +55,7 @@ fn exception(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
             let diagnostics = data::diagnostics(py, policy.diagnostics())?;
             make(py, "PolicyError", (message, diagnostics, policy.omitted()))
         }
+        Error::Lockout(_) => make(py, "LockoutError", (message,)),
         Error::Conflict | Error::Pending { .. } => make(py, "ConflictError", (message,)),
         _ => match error.errno() {
             Some(errno) => make(py, "KernelError", (message, errno)),

@@ -78,7 +78,9 @@ impl Host {
     /// With `confirm_within`, in seconds or as a `timedelta`, what was there
     /// before is loaded again, exactly, unless `confirm()` comes within that
     /// time, from any process. Another process waits for the time, also when
-    /// this one ends.
+    /// this one ends. Without it, a policy that would cut the connection over
+    /// which this process is here raises a `LockoutError`, unless
+    /// `even_if_locked_out`.
     ///
     /// >>> import airgap
     /// >>> host, policy = airgap.Host(), airgap.Policy.from_toml("version = 1")
@@ -89,17 +91,19 @@ impl Host {
     /// False
     /// >>> host.remove()
     /// True
-    #[pyo3(signature = (policy, confirm_within = None))]
+    #[pyo3(signature = (policy, confirm_within = None, even_if_locked_out = false))]
     fn apply<'py>(
         &self,
         py: Python<'py>,
         policy: Wanted<'py>,
         confirm_within: Option<Time>,
+        even_if_locked_out: bool,
     ) -> Answer<Bound<'py, PyAny>> {
         let within = confirm_within.map(Time::duration).transpose()?;
+        let host = self.host.clone().even_if_locked_out(even_if_locked_out);
         let load = |plan: &airgap::Plan| match within {
-            None => self.host.apply(plan),
-            Some(within) => Ok(self.host.apply_guarded(plan, within)?.applied()),
+            None => host.apply(plan),
+            Some(within) => Ok(host.apply_guarded(plan, within)?.applied()),
         };
         let applied = match &policy {
             Wanted::Policy(policy) => {

@@ -100,6 +100,11 @@ impl RuleGraph {
         Told::new(self, flow, fate, ways, simulation.assumed).explanation()
     }
 
+    /// Whether a flow is certainly dropped.
+    pub(crate) fn drops(&self, flow: &Flow, world: &World) -> bool {
+        Simulation::new(self, flow, world).run().0 == Fate::Dropped
+    }
+
     /// Whether a flow certainly passes.
     pub(super) fn passes(&self, flow: &Flow, world: &World) -> bool {
         Simulation::new(self, flow, world).run().0 == Fate::Passes

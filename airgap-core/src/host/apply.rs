@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::guard::refuse_pending;
 use super::reading::{assume_unread, is_large, read_up_to};
-use super::{Host, Plan};
+use super::{Cut, Host, Plan};
 use crate::delta::{adopt, operations};
 use crate::difference::differences;
 use crate::error::Error;
@@ -36,10 +36,20 @@ impl Host {
     /// makes them.
     ///
     /// # Errors
-    /// When the kernel refuses, others do not stop changing the ruleset, what
+    /// [`Error::Lockout`] when it would cut the connection over which the caller
+    /// was here when it was planned (see [`Host::even_if_locked_out`]); when the kernel refuses, others do not stop changing the ruleset, what
     /// was read back is not what was meant, or what is loaded cannot be kept on
     /// the disk; with the last nothing is loaded.
     pub fn apply(&self, plan: &Plan) -> Result<Applied, Error> {
+        let own: Vec<Cut> = plan
+            .cuts
+            .iter()
+            .filter(|cut| cut.own_way_in)
+            .cloned()
+            .collect();
+        if !own.is_empty() && !self.even_if_locked_out {
+            return Err(Error::Lockout(own));
+        }
         self.enter(|| {
             let kernel = Kernel::open()?;
             let state = State::of_this_namespace()?;

@@ -4,6 +4,7 @@ mod apply;
 mod boot;
 mod explain;
 mod guard;
+mod lockout;
 mod plan;
 pub(crate) mod reading;
 mod rollback;
@@ -17,6 +18,7 @@ pub use self::apply::Applied;
 pub use self::boot::Booted;
 pub use self::explain::explain;
 pub use self::guard::Guard;
+pub use self::lockout::Cut;
 pub use self::plan::Plan;
 pub use self::status::{ChainDrops, PendingPolicy, Status, WatchStatus};
 use crate::denied::DeniedLog;
@@ -34,6 +36,8 @@ pub struct Host {
     /// Where drops are to be logged from the next plan on; none to leave that
     /// as it is.
     denied_log: Option<Option<DeniedLog>>,
+    /// Whether a policy is loaded that cuts the caller's own way in.
+    even_if_locked_out: bool,
     /// The command that systemd is given to wait for a confirmation.
     command: Option<PathBuf>,
 }
@@ -58,6 +62,7 @@ impl Host {
             place: Place::Here,
             denied_log: None,
             command: None,
+            even_if_locked_out: false,
         })
     }
 
@@ -72,6 +77,7 @@ impl Host {
             place: Place::Netns(NetworkNamespace::new(netns.as_ref())),
             denied_log: None,
             command: None,
+            even_if_locked_out: false,
         };
         host.enter(|| Kernel::open().map(|_| ()))?;
         Ok(host)
@@ -85,6 +91,7 @@ impl Host {
             place: Place::Fake(kernel.clone()),
             denied_log: None,
             command: None,
+            even_if_locked_out: false,
         }
     }
 
@@ -93,6 +100,14 @@ impl Host {
     #[must_use]
     pub fn log_denied(mut self, log: Option<DeniedLog>) -> Self {
         self.denied_log = Some(log);
+        self
+    }
+
+    /// The same host, which also loads a policy that cuts the connection over
+    /// which the caller is here.
+    #[must_use]
+    pub fn even_if_locked_out(mut self, yes: bool) -> Self {
+        self.even_if_locked_out = yes;
         self
     }
 

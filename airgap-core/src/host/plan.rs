@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::Host;
+use super::lockout::{Cut, cuts};
 use super::reading::read_known;
 use crate::changes::{Changes, changes};
 use crate::delta::{adopt, operations};
@@ -25,6 +26,9 @@ pub struct Plan {
     pub foreign: Vec<ForeignDrop>,
     /// What the policy's names and users stand for.
     pub surroundings: Surroundings,
+    /// The standing TCP connections of the host that it would cut; that over
+    /// which the caller is here comes first.
+    pub cuts: Vec<Cut>,
     changed: bool,
     pub(super) policy: Policy,
     pub(super) target: RuleGraph,
@@ -69,12 +73,13 @@ impl fmt::Display for Plan {
 impl Serialize for Plan {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct;
-        let mut object = serializer.serialize_struct("Plan", 5)?;
+        let mut object = serializer.serialize_struct("Plan", 6)?;
         object.serialize_field("changed", &self.changed)?;
         object.serialize_field("hash", &self.policy.hash())?;
         object.serialize_field("changes", &self.changes)?;
         object.serialize_field("names", &self.surroundings.names)?;
         object.serialize_field("foreign", &self.foreign)?;
+        object.serialize_field("cuts", &self.cuts)?;
         object.end()
     }
 }
@@ -123,7 +128,13 @@ impl Host {
                 Changes::default()
             };
             let foreign = foreign_drops(&kernel)?;
+            let cuts = if changed {
+                cuts(&target, &live)?
+            } else {
+                Vec::new()
+            };
             Ok(Plan {
+                cuts,
                 changes,
                 foreign,
                 surroundings,

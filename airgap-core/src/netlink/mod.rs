@@ -32,4 +32,4 @@ pub use route::Device;
 pub(crate) use route::{Route, Routes, devices, routes};
 pub(crate) use socket::judge;
 pub(crate) use socket::{Depth, Kernel};
-pub(crate) use standing::track_standing;
+pub(crate) use standing::{Connection, standing, track_standing};

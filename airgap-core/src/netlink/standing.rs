@@ -6,7 +6,7 @@
 //! That may be an answer of the host: an administrator's session, admitted by
 //! the policy, would hang as a flow that the host had opened; and a connection
 //! from outside would pass for one of an allow pair. Which side opened it, the
-//! host's sockets tell.
+//! host's sockets tell. They also tell which connections a policy would cut.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -28,8 +28,8 @@ const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const STANDING: [u8; 4] = [1, 4, 5, 8];
 /// `TCP_LISTEN`
 const LISTEN: u8 = 10;
-/// `struct inet_diag_msg` up to its addresses, ports and interface.
-const DIAG_HEAD: usize = 52;
+/// `struct inet_diag_msg`.
+const DIAG_HEAD: usize = 72;
 /// `NFNL_SUBSYS_CTNETLINK` and `IPCTNL_MSG_CT_NEW`
 const CT_NEW: u16 = 1 << 8;
 /// `IPS_SEEN_REPLY`, `IPS_ASSURED` and `IPS_CONFIRMED`
@@ -42,10 +42,16 @@ const TIMEOUT: u32 = 432_000;
 
 /// A TCP connection of this host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Connection {
+pub(crate) struct Connection {
     /// Who opened it.
-    from: SocketAddr,
-    to: SocketAddr,
+    pub from: SocketAddr,
+    pub to: SocketAddr,
+    /// Whether that was the host.
+    pub is_ours: bool,
+    /// The user of the socket.
+    pub user: u32,
+    /// The number of the socket, by which `/proc/PID/fd` names it.
+    pub inode: u32,
 }
 
 /// Has the kernel track the TCP connections of this network namespace that it
@@ -61,13 +67,9 @@ pub(crate) fn track_standing() -> Result<(), Error> {
     if fake::current().is_some() {
         return Ok(());
     }
-    let error = |source| Error::io("ask for the sockets of this host", source);
-    let mut sockets = Vec::new();
-    for family in [libc::AF_INET, libc::AF_INET6] {
-        sockets.extend(tcp_sockets(family).map_err(error)?);
-    }
+    let standing = standing()?;
     let wire = Wire::open(Bus::Netfilter).map_err(error)?;
-    for connection in connections(&sockets) {
+    for connection in standing {
         // What is tracked already stays as it is (EEXIST).
         if wire.send(&creation(&connection)).is_err() {
             break;
@@ -76,8 +78,33 @@ pub(crate) fn track_standing() -> Result<(), Error> {
     Ok(())
 }
 
-/// A TCP socket: its state, its own address, and the other side's.
-type TcpSocket = (u8, SocketAddr, SocketAddr);
+fn error(source: io::Error) -> Error {
+    Error::io("ask for the sockets of this host", source)
+}
+
+/// The TCP connections that stand in this network namespace.
+///
+/// # Errors
+/// When the kernel does not tell its sockets.
+pub(crate) fn standing() -> Result<BTreeSet<Connection>, Error> {
+    if fake::current().is_some() {
+        return Ok(BTreeSet::new());
+    }
+    let mut sockets = Vec::new();
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        sockets.extend(tcp_sockets(family).map_err(error)?);
+    }
+    Ok(connections(&sockets))
+}
+
+/// A TCP socket.
+struct TcpSocket {
+    state: u8,
+    own: SocketAddr,
+    other: SocketAddr,
+    user: u32,
+    inode: u32,
+}
 
 fn tcp_sockets(family: i32) -> io::Result<Vec<TcpSocket>> {
     let wire = Wire::open(Bus::SockDiag)?;
@@ -130,7 +157,7 @@ fn request(family: i32) -> Vec<u8> {
 }
 
 /// Reads a `struct inet_diag_msg`: family 0, state 1, ports 4 and 6, addresses
-/// 8 and 24.
+/// 8 and 24, user 64, inode 68.
 fn socket(bytes: &[u8]) -> Option<TcpSocket> {
     let head = bytes.get(..DIAG_HEAD)?;
     let family = i32::from(*head.first()?);
@@ -145,28 +172,39 @@ fn socket(bytes: &[u8]) -> Option<TcpSocket> {
         };
         Some(SocketAddr::new(address, port))
     };
-    Some((*head.get(1)?, end(8, 4)?, end(24, 6)?))
+    let number = |at: usize| Some(u32::from_ne_bytes(head.get(at..at + 4)?.try_into().ok()?));
+    Some(TcpSocket {
+        state: *head.get(1)?,
+        own: end(8, 4)?,
+        other: end(24, 6)?,
+        user: number(64)?,
+        inode: number(68)?,
+    })
 }
 
 /// The connections, as they were opened.
 fn connections(sockets: &[TcpSocket]) -> BTreeSet<Connection> {
     let listening: BTreeSet<u16> = sockets
         .iter()
-        .filter(|(state, ..)| *state == LISTEN)
-        .map(|(_, own, _)| own.port())
+        .filter(|socket| socket.state == LISTEN)
+        .map(|socket| socket.own.port())
         .collect();
     sockets
         .iter()
-        .filter(|(state, own, _)| STANDING.contains(state) && !own.ip().is_loopback())
-        .map(|&(_, own, other)| match listening.contains(&own.port()) {
-            true => Connection {
-                from: other,
-                to: own,
-            },
-            false => Connection {
-                from: own,
-                to: other,
-            },
+        .filter(|socket| STANDING.contains(&socket.state) && !socket.own.ip().is_loopback())
+        .map(|socket| {
+            let is_ours = !listening.contains(&socket.own.port());
+            let (from, to) = match is_ours {
+                true => (socket.own, socket.other),
+                false => (socket.other, socket.own),
+            };
+            Connection {
+                from,
+                to,
+                is_ours,
+                user: socket.user,
+                inode: socket.inode,
+            }
         })
         .collect()
 }
@@ -191,7 +229,7 @@ fn creation(connection: &Connection) -> Vec<u8> {
             a.bytes(3, &to.port().to_be_bytes());
         });
     };
-    let Connection { from, to } = *connection;
+    let Connection { from, to, .. } = *connection;
     let mut a = Writer::default();
     // CTA_TUPLE_ORIG 1, CTA_TUPLE_REPLY 2, CTA_STATUS 3, CTA_PROTOINFO 4
     // { CTA_PROTOINFO_TCP 1 { CTA_PROTOINFO_TCP_STATE 1 } }, CTA_TIMEOUT 7
@@ -231,19 +269,29 @@ mod tests {
     #[test]
     fn a_listening_port_tells_who_opened_a_connection() {
         let sockets = [
-            (LISTEN, at("[::]:22"), at("[::]:0")),
-            (STANDING[0], at("192.0.2.1:22"), at("192.0.2.10:50000")),
-            (STANDING[0], at("192.0.2.1:50001"), at("203.0.113.9:443")),
-            (STANDING[0], at("127.0.0.1:22"), at("127.0.0.1:50002")),
+            (LISTEN, "[::]:22", "[::]:0"),
+            (STANDING[0], "192.0.2.1:22", "192.0.2.10:50000"),
+            (STANDING[0], "192.0.2.1:50001", "203.0.113.9:443"),
+            (STANDING[0], "127.0.0.1:22", "127.0.0.1:50002"),
         ];
+        let sockets = sockets.map(|(state, own, other)| TcpSocket {
+            state,
+            own: at(own),
+            other: at(other),
+            user: 7,
+            inode: 9,
+        });
         let expected = [
-            ("192.0.2.1:50001", "203.0.113.9:443"),
-            ("192.0.2.10:50000", "192.0.2.1:22"),
+            ("192.0.2.1:50001", "203.0.113.9:443", true),
+            ("192.0.2.10:50000", "192.0.2.1:22", false),
         ];
         let expected: BTreeSet<_> = expected
-            .map(|(from, to)| Connection {
+            .map(|(from, to, is_ours)| Connection {
                 from: at(from),
                 to: at(to),
+                is_ours,
+                user: 7,
+                inode: 9,
             })
             .into();
         assert_eq!(connections(&sockets), expected);
@@ -254,9 +302,22 @@ mod tests {
         let mapped = |last: u8| Ipv4Addr::new(192, 0, 2, last).to_ipv6_mapped().octets();
         let ports = [0, 22, 0xc3, 0x50];
         let head = [10, STANDING[0], 0, 0];
-        let bytes = [head.as_slice(), &ports, &mapped(1), &mapped(10), &[0; 12]].concat();
-        let expected = (STANDING[0], at("192.0.2.1:22"), at("192.0.2.10:50000"));
-        assert_eq!(socket(&bytes), Some(expected));
-        assert_eq!(socket(bytes.split_last().unwrap().1), None);
+        let numbers = [7u32.to_ne_bytes(), 9u32.to_ne_bytes()].concat();
+        let bytes = [
+            head.as_slice(),
+            &ports,
+            &mapped(1),
+            &mapped(10),
+            &[0; 24],
+            &numbers,
+        ]
+        .concat();
+        let found = socket(&bytes).unwrap();
+        assert_eq!(
+            (found.state, found.own, found.other),
+            (STANDING[0], at("192.0.2.1:22"), at("192.0.2.10:50000"))
+        );
+        assert_eq!((found.user, found.inode), (7, 9));
+        assert!(socket(bytes.split_last().unwrap().1).is_none());
     }
 }

@@ -9,7 +9,7 @@ PYTHON = $(CARGO_TARGET_DIR)/python
 # Another with Ansible.
 ANSIBLE = $(CARGO_TARGET_DIR)/ansible/tools
 
-.PHONY: build install wheel demo test lint unit header abi cli compare differential guard watch capi parity python collection ansible fleet lab bench bench-python instructions deb test-boot test-debian12 packages packages-build clean
+.PHONY: build install wheel demo test lint unit header abi cli compare differential guard watch capi parity agent python collection ansible fleet lab bench bench-python instructions deb test-boot test-debian12 packages packages-build clean
 
 build: packages-build
 	cargo build --release --locked
@@ -48,7 +48,7 @@ wheel: packages-build $(PYTHON)
 demo: packages build
 	python3 tests/lab/demo.py --airgap $(AIRGAP)
 
-test: packages lint unit build cli guard watch capi parity python ansible fleet lab instructions
+test: packages lint unit build cli guard watch capi parity agent python ansible fleet lab instructions
 
 lint: packages-build
 	cargo fmt --all --check
@@ -86,6 +86,10 @@ capi: packages build
 parity: packages build python
 	cargo build -q --locked -p airgap-core --example parity
 	python3 tests/parity/run.py
+
+# The agent of examples/, in the laboratory.
+agent: packages build
+	python3 tests/agent/run.py
 
 # The package from its wheel: types, stubs and tests.
 python: packages wheel
